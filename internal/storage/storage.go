@@ -24,10 +24,13 @@ type (
 
 // Errors a caller may branch on. Implementations wrap them.
 var (
-	ErrNotFound = errors.New("no such share")
-	ErrConflict = errors.New("bytes differ from those already written")
-	ErrTooLarge = errors.New("beyond the allocated size")
-	ErrClosed   = errors.New("share writer is closed")
+	ErrNotFound   = errors.New("no such share")
+	ErrConflict   = errors.New("bytes differ from those already written")
+	ErrTooLarge   = errors.New("beyond the allocated size")
+	ErrClosed     = errors.New("share writer is closed")
+	ErrIncomplete = errors.New("share has bytes missing")
+	ErrNoSpace    = errors.New("no space left")            // the disk or the reserve is full
+	ErrFragmented = errors.New("too many separate pieces") // more than MaxPieces
 )
 
 // LeaseSecrets are the 32-byte secrets a lease is recorded under. A server
@@ -57,9 +60,9 @@ type Server interface {
 
 // Immutables is the write-once half of a server.
 type Immutables interface {
-	// Allocate asks the server to take shares of exactly size bytes. Shares
-	// it holds already get their lease added or renewed and are listed in
-	// Have. A number in neither set was refused: the server is full or
+	// Allocate asks the server to take shares of exactly size bytes. All shares
+	// it holds under si, asked for or not, get their lease added or renewed and are listed in
+	// Have. Doubles in nums count once. A number in neither set was refused: the server is full or
 	// read-only, the share is too large, or somebody else is writing it.
 	Allocate(ctx context.Context, si Index, nums []ShareNum, size int64, ls LeaseSecrets) (*Allocation, error)
 	// Shares returns a reader for each complete share held under si; an
@@ -78,9 +81,11 @@ type Allocation struct {
 //
 // WriteAt may be called in any order and concurrently; p is not retained.
 // Writing a byte twice is fine when it is the same byte, else ErrConflict.
-// Past the allocated size: ErrTooLarge. Close on a share with bytes missing
-// is an error and leaves nothing visible; Abort discards, and after a
-// successful Close or another Abort does nothing.
+// Past the allocated size or before the start: ErrTooLarge. Close on a share
+// with bytes missing is ErrIncomplete, leaves nothing visible and the writer
+// open; any other error of Close discards the share. Abort discards, and
+// after a successful Close or another Abort does nothing. A writer that has
+// ended answers WriteAt and Close with ErrClosed.
 type ShareWriter interface {
 	WriteAt(ctx context.Context, p []byte, off int64) error
 	Close(ctx context.Context) error
@@ -91,7 +96,8 @@ type ShareWriter interface {
 //
 // ReadAt fills p from offset off as io.ReaderAt does: fewer bytes than len(p)
 // come with io.EOF at the end of the share's data. It never returns bytes of
-// leases. ErrNotFound when the share has gone since.
+// leases. A negative offset is an error; ErrNotFound when the share has gone
+// since.
 type ShareReader interface {
 	ReadAt(ctx context.Context, p []byte, off int64) (int, error)
 	// ReportCorrupt tells the server's operator that the share is damaged.
