@@ -1,0 +1,5 @@
+//go:build race
+
+package zfec_test
+
+const raceEnabled = true
