@@ -1,0 +1,171 @@
+// Package cli is the command line: one file per command, each with its
+// flags, its checks and its run function.
+//
+// Commands that touch files talk to the node's web gateway through
+// webclient; commands that make or edit a node directory use node/config.
+// The package starts no node itself: main hands it one in Env.RunNode.
+// Start with Main.
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"tahoe-go/internal/kit/version"
+)
+
+// Env is the world a command runs in. All fields are required but RunNode's
+// absence only disables `run`.
+type Env struct {
+	Args   []string // without the program's name
+	Stdin  io.Reader
+	Stdout io.Writer
+	Stderr io.Writer
+	Getenv func(string) string
+	// RunNode runs the node in dir until ctx ends.
+	RunNode func(ctx context.Context, dir string, o RunOptions) error
+}
+
+// RunOptions are the choices of `tahoe run`.
+type RunOptions struct {
+	Stdin           io.Reader // EOF of a pipe or terminal stops the node; nil: ignored
+	Stdout, Stderr  io.Writer
+	AllowStdinClose bool
+	LogLevel        string // debug, info, warn, error
+	Env             func(string) string
+}
+
+// Exit codes. They are part of the interface: see docs/operating.md.
+const (
+	exitOK       = 0
+	exitFailed   = 1 // the command could not do it, or was called wrongly
+	exitProblems = 2 // bad configuration; for ls and status: not found, not reachable
+	exitPolicy   = 3 // refused because it would leave the anonymous network
+)
+
+// exitError carries an exit code and what to tell the user. An empty Msg
+// prints nothing: the command has spoken already.
+type exitError struct {
+	Code int
+	Msg  string
+	Hint string // what to do about it
+}
+
+func (e *exitError) Error() string { return e.Msg }
+
+// fail builds an error with the usual exit code and a hint.
+func fail(hint, format string, args ...any) error {
+	return &exitError{Code: exitFailed, Msg: fmt.Sprintf(format, args...), Hint: hint}
+}
+
+// app is what the commands share: the world and the global flags.
+type app struct {
+	Env
+	dir   string // -d
+	quiet bool   // -q
+}
+
+// Main runs one command and returns the process's exit code.
+func Main(ctx context.Context, env Env) int {
+	a := &app{Env: env}
+	root := a.root()
+	root.SetArgs(env.Args)
+	root.SetIn(env.Stdin)
+	root.SetOut(env.Stdout)
+	root.SetErr(env.Stderr)
+	err := root.ExecuteContext(ctx)
+	return a.report(err)
+}
+
+func (a *app) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "tahoe",
+		Short: "the least-authority file store that lives on Tor",
+		Long: "tahoe stores files on servers that can neither read nor forge them.\n" +
+			"A cap (capability string) is the only access to a file: keep it secret.",
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Version:       version.Number,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			cmd.Help()
+			return &exitError{Code: exitFailed}
+		},
+		PersistentPreRun: func(cmd *cobra.Command, args []string) {
+			if a.quiet {
+				cmd.Root().SetOut(io.Discard)
+				a.Stdout = io.Discard
+			}
+		},
+	}
+	root.SetVersionTemplate("tahoe-go/{{.Version}}\n")
+	root.PersistentFlags().StringVarP(&a.dir, "node-directory", "d", "", "node directory (default ~/.tahoe)")
+	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print nothing on standard output")
+	root.Flags().BoolP("version", "V", false, "print the version and exit")
+	root.AddCommand(a.versionCmd(), a.runCmd())
+	interspersedOff(root)
+	return root
+}
+
+// interspersedOff makes options come before operands, as Tahoe users know it:
+// `tahoe put file --format=x` is then refused instead of half obeyed.
+func interspersedOff(c *cobra.Command) {
+	c.Flags().SetInterspersed(false)
+	for _, sub := range c.Commands() {
+		interspersedOff(sub)
+	}
+}
+
+// report prints an error for people and turns it into an exit code.
+func (a *app) report(err error) int {
+	if err == nil {
+		return exitOK
+	}
+	code, hint := exitFailed, ""
+	if e, ok := errors.AsType[*exitError](err); ok {
+		code, hint = e.Code, e.Hint
+		if e.Msg == "" {
+			return code
+		}
+	}
+	fmt.Fprintf(a.Stderr, "tahoe: %v\n", err)
+	if hint != "" {
+		fmt.Fprintf(a.Stderr, "  %s\n", hint)
+	}
+	return code
+}
+
+// nodeDir picks the node directory from the ways a user may give it; giving
+// two different ones is an error.
+func (a *app) nodeDir(basedir string, operand string) (string, error) {
+	var dir string
+	for _, d := range []string{a.dir, basedir, operand} {
+		if d == "" {
+			continue
+		}
+		if dir != "" && dir != d {
+			return "", fail("give it once", "two node directories given: %s and %s", dir, d)
+		}
+		dir = d
+	}
+	if dir == "" {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fail("use -d DIR", "no home directory: %v", err)
+		}
+		dir = filepath.Join(home, ".tahoe")
+	}
+	if len(dir) > 1 && dir[0] == '~' && os.IsPathSeparator(dir[1]) {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return "", fail("use -d DIR", "no home directory: %v", err)
+		}
+		dir = filepath.Join(home, dir[2:])
+	}
+	return filepath.Abs(dir)
+}

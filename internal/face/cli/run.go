@@ -1,0 +1,35 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+)
+
+func (a *app) runCmd() *cobra.Command {
+	var basedir, level string
+	var allowClose bool
+	c := &cobra.Command{
+		Use:   "run [NODEDIR]",
+		Short: "run a node in the foreground",
+		Long: "Runs the node until it gets SIGINT or SIGTERM, or until standard input, if it is a pipe\n" +
+			"or a terminal, reaches its end (--allow-stdin-close turns that off; /dev/null never counts).",
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			operand := ""
+			if len(args) == 1 {
+				operand = args[0]
+			}
+			dir, err := a.nodeDir(basedir, operand)
+			if err != nil {
+				return err
+			}
+			return a.RunNode(cmd.Context(), dir, RunOptions{
+				Stdin: a.Stdin, Stdout: a.Stdout, Stderr: a.Stderr,
+				AllowStdinClose: allowClose, LogLevel: level, Env: a.Getenv,
+			})
+		},
+	}
+	c.Flags().StringVarP(&basedir, "basedir", "C", "", "node directory")
+	c.Flags().BoolVar(&allowClose, "allow-stdin-close", false, "keep running when standard input closes")
+	c.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	return c
+}
