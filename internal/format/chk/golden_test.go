@@ -1,0 +1,98 @@
+package chk
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"tahoe-go/internal/codec/base32"
+)
+
+type goldenFile struct {
+	Name        string
+	K, N        int
+	SegmentSize int64  `json:"max_segment_size"`
+	Convergence string `json:"convergence_hex"`
+	Size        int
+	Seed        int `json:"content_seed"`
+	Cap         string
+	Shares      []struct {
+		Num, Size int
+		SHA256    string
+	}
+}
+
+func readGolden(t *testing.T) []goldenFile {
+	t.Helper()
+	b, err := os.ReadFile("testdata/golden.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all struct{ Files []goldenFile }
+	if err := json.Unmarshal(b, &all); err != nil {
+		t.Fatal(err)
+	}
+	if len(all.Files) < 12 {
+		t.Fatalf("only %d golden files", len(all.Files))
+	}
+	return all.Files
+}
+
+// Every share is what the reference stored for the same plaintext, byte for
+// byte; so is the cap.
+func TestGoldenShares(t *testing.T) {
+	for _, g := range readGolden(t) {
+		t.Run(g.Name, func(t *testing.T) {
+			t.Parallel()
+			m := g.encode(t)
+			for _, s := range g.Shares {
+				if got := m.shares[s.Num]; len(got) != s.Size || fmt.Sprintf("%x", sha256.Sum256(got)) != s.SHA256 {
+					t.Errorf("share %d: %d bytes differ from the reference's %d", s.Num, len(got), s.Size)
+				}
+			}
+			whole, _ := filepath.Glob(filepath.Join("testdata/shares", g.Name, "*"))
+			for _, name := range whole {
+				var num int
+				fmt.Sscan(filepath.Base(name), &num)
+				want, err := os.ReadFile(name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if !bytes.Equal(m.shares[num], want) {
+					t.Errorf("share %d:\n got %x\nwant %x", num, m.shares[num], want)
+				}
+			}
+		})
+	}
+}
+
+// encode makes g's shares and checks the cap.
+func (g *goldenFile) encode(t *testing.T) made {
+	t.Helper()
+	plaintext := pat(g.Size, g.Seed)
+	secret, err := hex.DecodeString(g.Convergence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := Params{K: g.K, N: g.N, SegmentSize: g.SegmentSize}
+	key, err := ConvergentKey(t.Context(), bytes.NewReader(plaintext), int64(g.Size), p, secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := encodeAll(t, Config{Key: key, Params: p}, plaintext)
+	if got := capText(key.Reveal(), m.info); got != g.Cap {
+		t.Errorf("cap is\n%s, want\n%s", got, g.Cap)
+	}
+	return m
+}
+
+func capText(key string, i Info) string {
+	return strings.Join([]string{"URI", "CHK", base32.Encode([]byte(key)), base32.Encode(i.UEBHash[:]),
+		fmt.Sprint(i.K), fmt.Sprint(i.N), fmt.Sprint(i.Size)}, ":")
+}
