@@ -15,29 +15,31 @@ type Hash = [32]byte
 // Reset makes it ready for the next message of the same tag, so that hot
 // loops need not allocate. One goroutine at a time.
 //
-// The state sits behind a pointer because the tag of a convergence hash holds
-// a secret: fmt prints nested pointers as addresses.
-type Hasher struct{ s *state }
+// The tag of a convergence hash holds a secret, so the state sits where fmt
+// cannot reach: it follows a pointer to a struct (for %s even a nested one),
+// but never a pointer to a pointer.
+type Hasher struct{ s **state }
 
 type state struct {
 	h      hash.Hash
-	prefix []byte // netstring of the tag
-	sum    [sha256.Size]byte
+	prefix []byte            // netstring of the tag
+	sum    [sha256.Size]byte // scratch, on the heap once and not per Sum
 }
 
 // New starts a hash under tag.
 func New(tag string) *Hasher {
 	s := &state{h: sha256.New(), prefix: netstring.Append(nil, tag)}
 	s.h.Write(s.prefix)
-	return &Hasher{s}
+	return &Hasher{&s}
 }
 
 // Write adds p to the message. It never fails.
-func (h *Hasher) Write(p []byte) (int, error) { return h.s.h.Write(p) }
+func (h *Hasher) Write(p []byte) (int, error) { return (*h.s).h.Write(p) }
 
 // Sum returns the hash of what was written so far; writing may go on.
 func (h *Hasher) Sum() Hash {
-	inner := h.s.h.Sum(h.s.sum[:0])
+	s := *h.s
+	inner := s.h.Sum(s.sum[:0])
 	return sha256.Sum256(inner)
 }
 
@@ -49,8 +51,9 @@ func (h *Hasher) Sum16() [16]byte {
 
 // Reset forgets what was written since New.
 func (h *Hasher) Reset() {
-	h.s.h.Reset()
-	h.s.h.Write(h.s.prefix)
+	s := *h.s
+	s.h.Reset()
+	s.h.Write(s.prefix)
 }
 
 // pool lends hashers of one tag, for one-shot hashes of whole buffers.
