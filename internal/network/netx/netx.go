@@ -121,3 +121,22 @@ func (Denied) Dial(_ context.Context, a Addr) (net.Conn, error) {
 func (Denied) Listen(_ context.Context, a Addr) (net.Listener, error) {
 	return nil, refuse(a, "this node has no network")
 }
+
+// AddrOf returns the address at which l is reached from where it listens. For
+// a listener of every address of a machine that is its loopback address. It
+// knows the listeners of this package and those of memnet.
+func AddrOf(l net.Listener) (Addr, error) {
+	switch a := l.Addr().(type) {
+	case interface{ Netx() Addr }:
+		return a.Netx(), nil
+	case *net.UnixAddr:
+		return Addr{Kind: Unix, Host: a.Name}, nil
+	case *net.TCPAddr:
+		host := a.IP.String()
+		if a.IP.IsUnspecified() {
+			host = "127.0.0.1"
+		}
+		return Addr{Kind: TCP, Host: host, Port: a.Port}, nil
+	}
+	return Addr{}, fmt.Errorf("listener of unknown kind %T", l.Addr())
+}
