@@ -83,9 +83,9 @@ type Allocation struct {
 // Writing a byte twice is fine when it is the same byte, else ErrConflict.
 // Past the allocated size or before the start: ErrTooLarge. Close on a share
 // with bytes missing is ErrIncomplete, leaves nothing visible and the writer
-// open; any other error of Close discards the share. Abort discards, and
-// after a successful Close or another Abort does nothing. A writer that has
-// ended answers WriteAt and Close with ErrClosed.
+// open; after any other error of Close the share may be gone, and is to be
+// aborted. Abort discards, and after a successful Close or another Abort does
+// nothing. A writer that has ended answers WriteAt and Close with ErrClosed.
 type ShareWriter interface {
 	WriteAt(ctx context.Context, p []byte, off int64) error
 	Close(ctx context.Context) error
