@@ -3,7 +3,9 @@
 // fmt cannot call methods on unexported struct fields, so a Format method
 // alone leaks as soon as a secret sits inside another struct. Secret keeps
 // its bytes behind a unique.Handle: whatever verb or encoder walks the value
-// sees a pointer, never the text. Start with New and Secret.Reveal.
+// sees a pointer, never the text. It does not wipe memory and does not hide
+// from reflection that means to look. Start with New and Secret.Reveal;
+// redacttest checks types that hold secrets.
 package redact
 
 import (
@@ -34,9 +36,10 @@ func (s Secret) Reveal() string {
 // IsZero reports whether s holds nothing.
 func (s Secret) IsZero() bool { return s == Secret{} }
 
-// Equal compares in constant time (for equal lengths).
+// Equal compares in constant time (for equal lengths). The zero value equals
+// nothing, so that a secret which was never set opens no door.
 func (s Secret) Equal(t Secret) bool {
-	return subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(t.Reveal())) == 1
+	return !s.IsZero() && !t.IsZero() && subtle.ConstantTimeCompare([]byte(s.Reveal()), []byte(t.Reveal())) == 1
 }
 
 // Format prints a fixed word for every verb.
