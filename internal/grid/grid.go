@@ -1,0 +1,200 @@
+// Package grid knows the storage servers: which there are, which of them
+// answer, and in which order an object's shares look for a home.
+//
+// It keeps one loop per server that connects, and connects again after a
+// loss. Whether a server is alive is learned from the traffic of operations;
+// only a server that has been silent for a long time is probed, at a jittered
+// moment, so that an idle node is idle and shows no rhythm to watchers.
+//
+// The grid hands out fresh slices of storage.Peer; operations never lock it.
+// It places no shares (see happiness) and speaks no protocol (Config.Open).
+// Start with New, Add and Grid.ForUpload.
+package grid
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"tahoe-go/internal/codec/tagged"
+	"tahoe-go/internal/format/furl"
+	"tahoe-go/internal/storage"
+)
+
+// Known is what an announcement or a servers.yaml entry says of a server.
+type Known struct {
+	ID        string   // "v0-" and base32 of the announcement key; unique
+	Name      string   // nickname, not to be trusted
+	Seed      []byte   // permutation seed
+	LeaseSeed [20]byte // tub id
+	NURLs     []furl.NURL
+	Source    string // where we know it from, for people: "servers.yaml"
+}
+
+func (k Known) equal(o Known) bool {
+	return k.ID == o.ID && k.Name == o.Name && bytes.Equal(k.Seed, o.Seed) && k.LeaseSeed == o.LeaseSeed &&
+		slices.Equal(k.NURLs, o.NURLs)
+}
+
+// Config is what a Grid needs.
+type Config struct {
+	// Open returns a client for one address of a server without talking to
+	// it. Required.
+	Open func(k Known, at furl.NURL) storage.Server
+	// Timeout bounds one attempt to reach a server. 0: 2 minutes.
+	Timeout time.Duration
+	// RetryMin and RetryMax bound the wait between attempts, which doubles
+	// and is jittered. 0: 2 s and 5 min.
+	RetryMin, RetryMax time.Duration
+	// Idle is how long a connected server may be silent before it is probed;
+	// jittered by half. 0: 10 min.
+	Idle time.Duration
+	Log  *slog.Logger // nil: none
+}
+
+// Grid is the set of known servers. All methods may be called concurrently.
+type Grid struct {
+	c      Config
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu      sync.Mutex // guards below
+	servers map[string]*server
+	changed chan struct{} // closed and replaced whenever a server's state changes
+}
+
+// New returns an empty grid. Close it.
+func New(c Config) *Grid {
+	if c.Open == nil {
+		panic("grid: internal error: Config.Open is nil")
+	}
+	setDefault(&c.Timeout, 2*time.Minute)
+	setDefault(&c.RetryMin, 2*time.Second)
+	setDefault(&c.RetryMax, 5*time.Minute)
+	setDefault(&c.Idle, 10*time.Minute)
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Grid{c: c, ctx: ctx, cancel: cancel, servers: map[string]*server{}, changed: make(chan struct{})}
+}
+
+func setDefault(d *time.Duration, v time.Duration) {
+	if *d == 0 {
+		*d = v
+	}
+}
+
+// Close ends all loops and waits for them. Peers handed out keep working.
+func (g *Grid) Close() {
+	g.cancel()
+	g.wg.Wait()
+}
+
+// Add makes a server known, or replaces what was known of it. It returns at
+// once; the first attempt to connect starts in the background.
+func (g *Grid) Add(k Known) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ctx.Err() != nil {
+		return
+	}
+	if old := g.servers[k.ID]; old != nil {
+		if old.known.equal(k) {
+			return
+		}
+		old.cancel()
+	}
+	ctx, cancel := context.WithCancel(g.ctx)
+	s := &server{g: g, known: k, cancel: cancel, suspect: make(chan struct{}, 1), status: Status{State: Connecting}}
+	g.servers[k.ID] = s
+	g.wg.Go(func() { s.run(ctx) })
+}
+
+// Remove forgets a server.
+func (g *Grid) Remove(id string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if s := g.servers[id]; s != nil {
+		s.cancel()
+		delete(g.servers, id)
+		g.notify()
+	}
+}
+
+// notify wakes everyone in Wait. g.mu is held.
+func (g *Grid) notify() {
+	close(g.changed)
+	g.changed = make(chan struct{})
+}
+
+// ForUpload returns the connected servers in the order in which si's shares
+// look for a home.
+func (g *Grid) ForUpload(si storage.Index) []storage.Peer { return g.connected(si) }
+
+// ForRead returns the connected servers in the order in which si's shares are
+// most likely to be found.
+func (g *Grid) ForRead(si storage.Index) []storage.Peer { return g.connected(si) }
+
+func (g *Grid) connected(si storage.Index) []storage.Peer {
+	type ranked struct {
+		rank [20]byte
+		peer storage.Peer
+	}
+	var rs []ranked
+	g.mu.Lock()
+	for _, s := range g.servers {
+		if s.peer != nil {
+			rs = append(rs, ranked{tagged.Permutation(si, s.known.Seed), *s.peer})
+		}
+	}
+	g.mu.Unlock()
+	slices.SortFunc(rs, func(a, b ranked) int {
+		return cmpOr(bytes.Compare(a.rank[:], b.rank[:]), a.peer.ID, b.peer.ID)
+	})
+	peers := make([]storage.Peer, len(rs))
+	for i, r := range rs {
+		peers[i] = r.peer
+	}
+	return peers
+}
+
+func cmpOr(c int, a, b string) int {
+	if c != 0 {
+		return c
+	}
+	return bytes.Compare([]byte(a), []byte(b))
+}
+
+// Wait returns once want servers are connected, or every known server has
+// been tried, or ctx ends; it reports how many are connected. An operation
+// right after the node's start waits here instead of failing for want of
+// servers that are about to answer.
+func (g *Grid) Wait(ctx context.Context, want int) int {
+	for {
+		g.mu.Lock()
+		connected, untried := 0, 0
+		for _, s := range g.servers {
+			switch {
+			case s.peer != nil:
+				connected++
+			case !s.tried:
+				untried++
+			}
+		}
+		changed := g.changed
+		g.mu.Unlock()
+		if connected >= want || untried == 0 {
+			return connected
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return connected
+		}
+	}
+}

@@ -1,0 +1,84 @@
+package grid
+
+import (
+	"context"
+	"errors"
+	"io"
+
+	"tahoe-go/internal/storage"
+)
+
+// watched passes every call on and tells the server's loop how it went.
+type watched struct {
+	s  *server
+	to storage.Server
+}
+
+var _ storage.Server = (*watched)(nil)
+
+func (w *watched) Version(ctx context.Context) (storage.Version, error) {
+	v, err := w.to.Version(ctx)
+	w.s.heard(ctx, err)
+	return v, err
+}
+
+func (w *watched) AddLease(ctx context.Context, si storage.Index, ls storage.LeaseSecrets) error {
+	err := w.to.AddLease(ctx, si, ls)
+	w.s.heard(ctx, err)
+	return err
+}
+
+func (w *watched) Allocate(ctx context.Context, si storage.Index, nums []storage.ShareNum, size int64, ls storage.LeaseSecrets) (*storage.Allocation, error) {
+	a, err := w.to.Allocate(ctx, si, nums, size, ls)
+	w.s.heard(ctx, err)
+	if err != nil {
+		return nil, err
+	}
+	for num, sw := range a.Writers {
+		a.Writers[num] = &watchedWriter{w.s, sw}
+	}
+	return a, nil
+}
+
+func (w *watched) Shares(ctx context.Context, si storage.Index) (map[storage.ShareNum]storage.ShareReader, error) {
+	shares, err := w.to.Shares(ctx, si)
+	w.s.heard(ctx, err)
+	for num, r := range shares {
+		shares[num] = &watchedReader{w.s, r}
+	}
+	return shares, err
+}
+
+type watchedWriter struct {
+	s  *server
+	to storage.ShareWriter
+}
+
+func (w *watchedWriter) WriteAt(ctx context.Context, p []byte, off int64) error {
+	err := w.to.WriteAt(ctx, p, off)
+	w.s.heard(ctx, err)
+	return err
+}
+
+func (w *watchedWriter) Close(ctx context.Context) error { return w.to.Close(ctx) }
+
+func (w *watchedWriter) Abort(ctx context.Context) error { return w.to.Abort(ctx) }
+
+type watchedReader struct {
+	s  *server
+	to storage.ShareReader
+}
+
+func (r *watchedReader) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	n, err := r.to.ReadAt(ctx, p, off)
+	if errors.Is(err, io.EOF) {
+		r.s.heard(ctx, nil)
+	} else {
+		r.s.heard(ctx, err)
+	}
+	return n, err
+}
+
+func (r *watchedReader) ReportCorrupt(ctx context.Context, reason string) error {
+	return r.to.ReportCorrupt(ctx, reason)
+}
