@@ -41,6 +41,34 @@ func BenchmarkCreate(b *testing.B) {
 	}
 }
 
+// BenchmarkCreateRaw is the machine's limit: one file written, synced, renamed
+// and its directory synced.
+func BenchmarkCreateRaw(b *testing.B) {
+	d, err := openDir(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer d.Close()
+	data := make([]byte, 44<<10)
+	do := func(err error) {
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
+	var i int
+	for b.Loop() {
+		i++
+		f, err := d.Create("tmp")
+		do(err)
+		_, err = f.WriteAt(data, 0)
+		do(err)
+		do(f.Sync())
+		do(f.Close())
+		do(d.Rename("tmp", fmt.Sprint(i)))
+		do(d.SyncDir("."))
+	}
+}
+
 // BenchmarkWrite is the writing of one share in pieces, its end included.
 func BenchmarkWrite(b *testing.B) {
 	for _, discard := range []bool{false, true} {

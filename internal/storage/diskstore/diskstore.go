@@ -61,9 +61,10 @@ type Store struct {
 	mu       sync.Mutex // guards below; no other lock is taken under it
 	closed   bool
 	incoming map[key]*writer
-	reserved int64           // bytes promised to incoming
-	synced   map[string]bool // prefix directories whose entry is on disk
-	fresh    map[string]bool // index directories made but perhaps not on disk
+	reserved int64            // bytes promised to incoming
+	synced   map[string]bool  // prefix directories whose entry is on disk
+	fresh    map[string]bool  // index directories made but perhaps not on disk
+	checked  map[key]struct{} // files seen to be immutable containers; bounded
 
 	advising sync.Mutex // guards below
 	advised  int        // advisories in the directory
@@ -119,6 +120,7 @@ func open(cfg Config, shares, advisories filesystem) (*Store, error) {
 		incoming:   make(map[key]*writer),
 		synced:     make(map[string]bool),
 		fresh:      make(map[string]bool),
+		checked:    make(map[key]struct{}),
 	}
 	if err := s.settle(); err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the share store: %w", err), shares.Close(), advisories.Close())

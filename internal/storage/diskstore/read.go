@@ -59,12 +59,9 @@ func (s *Store) Shares(ctx context.Context, si storage.Index) (map[storage.Share
 	out := make(map[storage.ShareNum]storage.ShareReader, len(nums))
 	for _, num := range nums {
 		k := key{si, num}
-		f, _, err := s.openShare(k)
+		err := s.check(k)
 		if errors.Is(err, errNotContainer) || errors.Is(err, storage.ErrNotFound) {
 			continue
-		}
-		if err == nil {
-			err = f.Close()
 		}
 		if err != nil {
 			return nil, fmt.Errorf("opening share %d of %s: %w", num, si.Short(), err)
@@ -72,6 +69,29 @@ func (s *Store) Shares(ctx context.Context, si storage.Index) (map[storage.Share
 		out[num] = reader{s, k}
 	}
 	return out, nil
+}
+
+// check looks once whether a share file is an immutable container. A file
+// that stops being one later fails when it is read.
+func (s *Store) check(k key) error {
+	const most = 1 << 16 // entries, under 4 MiB
+	s.mu.Lock()
+	_, ok := s.checked[k]
+	s.mu.Unlock()
+	if ok {
+		return nil
+	}
+	f, _, err := s.openShare(k)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	if len(s.checked) >= most {
+		clear(s.checked)
+	}
+	s.checked[k] = struct{}{}
+	s.mu.Unlock()
+	return f.Close()
 }
 
 // reader reads one share. It holds nothing open.
