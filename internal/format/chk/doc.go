@@ -10,9 +10,6 @@
 //
 // To write: [ConvergentKey] or a random key, [NewEncoder], its Segments, then
 // its Trailer. To read: [NewFile], [File.OpenShare], [Share.Block] for any k
-// shares, [File.Decode], [Cipher.XOR]. Files of at most [LiteralMax] bytes are
-// not encoded at all; a LIT cap holds them.
+// shares, [File.Decode], [Cipher.XOR]. Files of at most
+// caps.MaxLIT bytes are not encoded at all; a LIT cap holds them.
 package chk
-
-// LiteralMax is the size in bytes up to which a file lives in its cap.
-const LiteralMax = 55

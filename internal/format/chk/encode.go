@@ -12,14 +12,14 @@ import (
 
 	"tahoe-go/internal/codec/tagged"
 	"tahoe-go/internal/codec/zfec"
-	"tahoe-go/internal/kit/redact"
+	"tahoe-go/internal/format/caps"
 )
 
 // Config says how one file is encoded. The zero value is rejected for want of
 // a key and a size.
 type Config struct {
-	Key    redact.Secret // KeySize bytes; a key must never serve two contents
-	Size   int64         // of the plaintext in bytes; at least 1
+	Key    caps.Key // must never serve two contents
+	Size   int64    // of the plaintext in bytes; at least 1
 	Params Params
 
 	// Workers is how many segments are encoded at once; 0 means one a CPU.

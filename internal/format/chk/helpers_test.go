@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"tahoe-go/internal/codec/ids"
-	"tahoe-go/internal/kit/redact"
+	"tahoe-go/internal/format/caps"
 )
 
 // pat is the content the golden files were made of.
@@ -25,13 +25,13 @@ func pat(size int, seed int) []byte {
 }
 
 // testKey is some key.
-var testKey = redact.New("0123456789abcdef")
+var testKey = caps.NewKey([16]byte([]byte("0123456789abcdef")))
 
 // made is a file's shares and what a cap would say of it.
 type made struct {
 	layout Layout
 	shares [][]byte
-	info   Info
+	cap    caps.CHK
 }
 
 // encodeAll runs the encoder into memory, at the offsets it says.
@@ -76,7 +76,7 @@ func encodeAll(t testing.TB, c Config, plaintext []byte) made {
 			t.Fatalf("share %d has %d bytes, ShareSize is %d", i, len(m.shares[i]), e.ShareSize())
 		}
 	}
-	m.info = Info{UEBHash: trailer.UEBHash, K: l.K, N: l.N, Size: l.Size}
+	m.cap = trailer.Cap
 	return m
 }
 

@@ -10,58 +10,54 @@ import (
 	"io"
 
 	"tahoe-go/internal/codec/tagged"
-	"tahoe-go/internal/kit/redact"
+	"tahoe-go/internal/format/caps"
 )
-
-// KeySize is the size in bytes of a file's AES key.
-const KeySize = 16
 
 // ConvergentKey reads all of r, which must have size bytes, and derives the
 // key that equal files get within the circle that shares secret. The segment
 // size counts as Params.Round makes it. ErrSourceSize when r is shorter or
 // longer.
-func ConvergentKey(ctx context.Context, r io.Reader, size int64, p Params, secret []byte) (redact.Secret, error) {
+func ConvergentKey(ctx context.Context, r io.Reader, size int64, p Params, secret []byte) (caps.Key, error) {
 	if err := p.check(size); err != nil {
-		return redact.Secret{}, err
+		return caps.Key{}, err
 	}
 	h := tagged.NewConvergence(p.K, p.N, p.Round(size).SegmentSize, secret)
 	buf := make([]byte, min(256<<10, size+1))
 	var total int64
 	for {
 		if err := ctx.Err(); err != nil {
-			return redact.Secret{}, err
+			return caps.Key{}, err
 		}
 		n, err := r.Read(buf)
 		h.Write(buf[:n])
 		total += int64(n)
 		if total > size {
-			return redact.Secret{}, ErrSourceSize
+			return caps.Key{}, ErrSourceSize
 		}
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err != nil {
-			return redact.Secret{}, fmt.Errorf("reading source at %d: %w", total, err)
+			return caps.Key{}, fmt.Errorf("reading source at %d: %w", total, err)
 		}
 	}
 	if total != size {
-		return redact.Secret{}, ErrSourceSize
+		return caps.Key{}, ErrSourceSize
 	}
-	key := h.Sum16()
-	return redact.New(string(key[:])), nil
+	return caps.NewKey(h.Sum16()), nil
 }
 
 // Cipher encrypts and decrypts at any offset of one file: AES-128 in counter
 // mode from zero. It may be used concurrently.
 type Cipher struct{ block cipher.Block }
 
-// NewCipher takes a key of KeySize bytes.
-func NewCipher(key redact.Secret) (*Cipher, error) {
-	k := []byte(key.Reveal())
-	if len(k) != KeySize {
-		return nil, fmt.Errorf("key of %d bytes, want %d", len(k), KeySize)
+// NewCipher refuses the zero key.
+func NewCipher(key caps.Key) (*Cipher, error) {
+	if key.IsZero() {
+		return nil, errors.New("no key")
 	}
-	block, err := aes.NewCipher(k)
+	k := key.Reveal()
+	block, err := aes.NewCipher(k[:])
 	if err != nil {
 		return nil, err
 	}

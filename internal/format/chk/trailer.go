@@ -9,13 +9,14 @@ import (
 	"tahoe-go/internal/codec/ids"
 	"tahoe-go/internal/codec/merkle"
 	"tahoe-go/internal/codec/tagged"
+	"tahoe-go/internal/format/caps"
 )
 
 // Trailer is what is known only after the last segment: the hash trees and
 // the UEB. It does not change and may be used concurrently.
 type Trailer struct {
-	UEB     []byte // packed
-	UEBHash Hash   // what the cap carries
+	Cap caps.CHK // of the finished file
+	UEB []byte   // packed
 
 	layout    Layout
 	leaves    [][]Hash
@@ -37,7 +38,7 @@ func (e *Encoder) Trailer() (*Trailer, error) {
 	}
 	t.shares = merkle.Build(shareRoots)
 	t.UEB = e.layout.packUEB(roots{crypttext: e.flat.Sum(), crypttextRoot: tree.Root(), shareRoot: t.shares.Root()})
-	t.UEBHash = tagged.UEB(t.UEB)
+	t.Cap = caps.CHK{Key: e.config.Key, UEBHash: tagged.UEB(t.UEB), K: e.layout.K, N: e.layout.N, Size: e.layout.Size}
 	return t, nil
 }
 
