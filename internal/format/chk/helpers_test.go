@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 
 	"tahoe-go/internal/codec/ids"
@@ -80,18 +81,57 @@ func encodeAll(t testing.TB, c Config, plaintext []byte) made {
 	return m
 }
 
-// memShare serves a share from memory and counts reads.
+// memShare serves a share from memory and notes what was read.
 type memShare struct {
-	data  []byte
-	reads int64
-	log   func(n, off int64)
+	data []byte
+
+	mu    sync.Mutex // guards below
+	reads []ids.Span
 }
 
 func (m *memShare) ReadAt(_ context.Context, p []byte, off int64) (int, error) {
-	if m.log != nil {
-		m.log(int64(len(p)), off)
-	}
+	m.mu.Lock()
+	m.reads = append(m.reads, ids.Span{Off: off, Len: int64(len(p))})
+	m.mu.Unlock()
 	return bytes.NewReader(m.data).ReadAt(p, off)
+}
+
+// decodeAll reads the whole file from the shares numbered nums, which must be
+// k, as a download would.
+func decodeAll(ctx context.Context, m made, nums ...int) ([]byte, error) {
+	f, err := NewFile(m.cap.Verifier())
+	if err != nil {
+		return nil, err
+	}
+	cipher, err := NewCipher(m.cap.Key)
+	if err != nil {
+		return nil, err
+	}
+	var shares []*Share
+	for _, num := range nums {
+		s, err := f.OpenShare(ctx, &memShare{data: m.shares[num]}, ids.ShareNum(num), 0)
+		if err != nil {
+			return nil, err
+		}
+		shares = append(shares, s)
+	}
+	l, _ := f.Layout()
+	var out []byte
+	for seg := range l.Segments {
+		blocks := make(map[ids.ShareNum][]byte)
+		for _, s := range shares {
+			if blocks[s.Num()], err = s.Block(ctx, seg, nil); err != nil {
+				return nil, err
+			}
+		}
+		text, err := f.Decode(seg, blocks, nil)
+		if err != nil {
+			return nil, err
+		}
+		cipher.XOR(text, text, seg*l.SegmentSize)
+		out = append(out, text...)
+	}
+	return out, nil
 }
 
 // moduleRoot walks up to go.mod.
