@@ -56,7 +56,7 @@ func (r registry) parse(role Role, text string) (Value, error) {
 		return nil, err
 	}
 	if len(values) != 1 {
-		return nil, &Error{text, 0, "one endpoint is wanted here, not a list (a comma that belongs to it is written \\,)"}
+		return nil, newError(text, 0, "one endpoint is wanted here, not a list (a comma that belongs to it is written \\,)")
 	}
 	return values[0], nil
 }
@@ -80,7 +80,7 @@ func (r registry) parseList(role Role, text string) ([]Value, error) {
 func (r registry) parseItem(role Role, text string, item []arg) (Value, error) {
 	name := item[0].value
 	if item[0].name.text != "" {
-		return nil, &Error{text, item[0].name.pos, "an endpoint starts with its kind, as in " + r[0].form}
+		return nil, newError(text, item[0].name.pos, "an endpoint starts with its kind, as in "+r[0].form)
 	}
 	i := slices.IndexFunc(r, func(k kind) bool { return strings.EqualFold(k.name, name.text) })
 	if i < 0 {
@@ -115,7 +115,7 @@ func (r registry) oldSpelling(role Role, text string, item []arg) (Value, error)
 	if role == Dial && len(item) == 1 && isDigits(name.text) {
 		why += fmt.Sprintf("; did you mean tcp:127.0.0.1:%s?", name.text)
 	}
-	return nil, &Error{text, min(name.pos, len(text)), why}
+	return nil, newError(text, min(name.pos, len(text)), why)
 }
 
 func (r registry) forms() []string {

@@ -151,6 +151,16 @@ func TestErrorsPoint(t *testing.T) {
 	}
 }
 
+func TestErrorsHideKeys(t *testing.T) {
+	for _, in := range []string{`onion:80:privateKey=SECRET`, `onion:x:PrivateKey=SECRET`, `onion:80:\u0130privatekey=SECRET:x=y,z`} {
+		_, err := endpoint.Parse(endpoint.Location, in)
+		e, ok := errors.AsType[*endpoint.Error](err)
+		if !ok || strings.Contains(e.Error()+e.Text+e.Caret(), "SECRET") {
+			t.Errorf("Parse(%q) = %v", in, err)
+		}
+	}
+}
+
 func TestLoopback(t *testing.T) {
 	for in, want := range map[string]bool{"": false, "127.0.0.1": true, "127.8.0.1": true, "::1": true, "::ffff:127.0.0.1": true, "0.0.0.0": false, "192.168.1.1": false} {
 		if got := (endpoint.TCP{Interface: in}).Loopback(); got != want {

@@ -30,14 +30,14 @@ func newFields(text string, item []arg, names []string) (*fields, error) {
 		name := a.name
 		if name.text == "" {
 			if i >= len(positional) {
-				return nil, &Error{text, a.value.pos, fmt.Sprintf("%s: takes no further field without a name%s", f.kind.text, known(names))}
+				return nil, newError(text, a.value.pos, fmt.Sprintf("%s: takes no further field without a name%s", f.kind.text, known(names)))
 			}
 			name = token{positional[i], a.value.pos}
 		} else if !slices.Contains(names, name.text) {
-			return nil, &Error{text, name.pos, fmt.Sprintf("%s: has no field %q%s", f.kind.text, name.text, known(names))}
+			return nil, newError(text, name.pos, fmt.Sprintf("%s: has no field %q%s", f.kind.text, name.text, known(names)))
 		}
 		if _, twice := f.args[name.text]; twice {
-			return nil, &Error{text, name.pos, fmt.Sprintf("the field %q is given twice", name.text)}
+			return nil, newError(text, name.pos, fmt.Sprintf("the field %q is given twice", name.text))
 		}
 		f.args[name.text] = a.value
 	}
@@ -54,7 +54,7 @@ func known(names []string) string {
 
 func (f *fields) fail(pos int, format string, a ...any) {
 	if f.err == nil {
-		f.err = &Error{f.text, pos, fmt.Sprintf(format, a...)}
+		f.err = newError(f.text, pos, fmt.Sprintf(format, a...))
 	}
 }
 

@@ -75,11 +75,11 @@ func legacyHint(text string, host, port token) (Value, error) {
 	}
 	h, err := furl.ParseHint(net.JoinHostPort(host.text, port.text))
 	if err != nil || h.Kind != furl.TCP {
-		return nil, &Error{text, min(host.pos, len(text)), fmt.Sprintf("neither a known kind of hint (%s) nor HOST:PORT", "tcp, tor, i2p, onion")}
+		return nil, newError(text, min(host.pos, len(text)), fmt.Sprintf("neither a known kind of hint (%s) nor HOST:PORT", "tcp, tor, i2p, onion"))
 	}
 	if furl.IsOnion(h.Host) {
 		if err := furl.CheckOnion(h.Host); err != nil {
-			return nil, &Error{text, host.pos, err.Error()}
+			return nil, newError(text, host.pos, err.Error())
 		}
 		return Hint{Hint: furl.Hint{Kind: furl.Tor, Host: h.Host, Port: h.Port}}, nil
 	}

@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"unicode/utf8"
 )
@@ -14,7 +15,7 @@ const (
 
 // Error says what is wrong with an endpoint and where.
 type Error struct {
-	Text string // the whole value
+	Text string // the value; a private key in it and what follows are cut off
 	Pos  int    // offset of the offending character, in bytes
 	Why  string
 }
@@ -25,6 +26,16 @@ func (e *Error) Error() string {
 		text = text[:120] + "…"
 	}
 	return fmt.Sprintf("%q, character %d: %s", text, utf8.RuneCountInString(e.Text[:e.Pos])+1, e.Why)
+}
+
+// keyInText finds an onion service's key where a file name was meant.
+var keyInText = regexp.MustCompile(`(?i)onion:.*?privatekey=`)
+
+func newError(text string, pos int, why string) *Error {
+	if secret := keyInText.FindStringIndex(text); secret != nil {
+		text = text[:secret[1]]
+	}
+	return &Error{text, min(pos, len(text)), why}
 }
 
 // Caret returns the text and, on a line below it, a mark under the offending
@@ -57,10 +68,10 @@ type lexer struct {
 func items(text string) ([][]arg, error) {
 	l := lexer{text: text, end: len(text)}
 	if len(text) > MaxLength {
-		return nil, &Error{text[:MaxLength], 0, fmt.Sprintf("longer than %d bytes", MaxLength)}
+		return nil, newError(text[:MaxLength], 0, fmt.Sprintf("longer than %d bytes", MaxLength))
 	}
 	if i := strings.IndexFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f || r == utf8.RuneError }); i >= 0 {
-		return nil, &Error{text, i, "a character that cannot be part of an endpoint"}
+		return nil, newError(text, i, "a character that cannot be part of an endpoint")
 	}
 	l.unquote()
 	var list [][]arg
@@ -70,7 +81,7 @@ func items(text string) ([][]arg, error) {
 			return nil, err
 		}
 		if list = append(list, item); len(list) > maxItems {
-			return nil, &Error{text, l.pos, fmt.Sprintf("more than %d endpoints", maxItems)}
+			return nil, newError(text, l.pos, fmt.Sprintf("more than %d endpoints", maxItems))
 		}
 		if l.pos >= l.end {
 			return list, nil
@@ -118,7 +129,7 @@ func (l *lexer) item() ([]arg, error) {
 				return nil, err
 			}
 			if first.text == "" {
-				return nil, &Error{l.text, first.pos, "no name before the equals sign"}
+				return nil, newError(l.text, first.pos, "no name before the equals sign")
 			}
 			a = arg{first, value}
 		}
@@ -129,7 +140,7 @@ func (l *lexer) item() ([]arg, error) {
 		l.pos++
 	}
 	if len(args) == 1 && args[0].name.text == "" && args[0].value.text == "" {
-		return nil, &Error{l.text, min(start, len(l.text)), "an endpoint is missing here"}
+		return nil, newError(l.text, min(start, len(l.text)), "an endpoint is missing here")
 	}
 	return args, nil
 }
@@ -150,7 +161,7 @@ func (l *lexer) token(stops string) (token, error) {
 		if c == '\\' {
 			l.pos++
 			if l.pos == l.end {
-				return token{}, &Error{l.text, l.pos - 1, "a backslash must be followed by the character that it protects"}
+				return token{}, newError(l.text, l.pos-1, "a backslash must be followed by the character that it protects")
 			}
 			c = l.text[l.pos]
 			kept = b.Len() + 1
