@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -222,7 +223,7 @@ func TestPartialErrors(t *testing.T) {
 		{"node past the end", with(proof, 15, bad), nil, merkle.ErrRange},
 		{"leaf below zero", proof, nodes{-1: bad}, merkle.ErrRange},
 		{"leaf in the padding", proof, nodes{5: bad}, merkle.ErrRange},
-		{"leaf far out", proof, nodes{1 << 40: bad}, merkle.ErrRange},
+		{"leaf far out", proof, nodes{math.MaxInt: bad}, merkle.ErrRange},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p := newPartial(t, 5)

@@ -34,18 +34,21 @@ type Code struct {
 	decode cache[subset, *multiplier]
 }
 
-const (
-	maxCodes    = 64 // a node uses one or two; caps of others name more. 28 ms and < 200 KiB each at worst
-	maxDecoders = 32 // per code; one reader stays with one subset of shares
-)
+// maxCodes bounds the codes kept: a node uses one or two of its own, caps of
+// others may name any. With their decoders they hold some 12 MiB at worst.
+const maxCodes = 16
+
+// maxDecoders bounds the decoders kept per code, by their size: every subset
+// of 3 of 10, few of a wide code, which cost 0.5 ms (71 of 255) to make anew.
+func maxDecoders(k int) int { return max(8, min(128, 1<<16/(k*k))) }
 
 type params struct{ k, n int }
 
 var codes = cache[params, *Code]{limit: maxCodes}
 
 // New returns the code for k of n. ErrParams unless 1 <= k <= n <= 256.
-// Building one takes from a microsecond (3 of 10) to 30 ms (255 of 256), so
-// the latest ones are kept.
+// Building one takes from microseconds (3 of 10) to 20 ms (254 of 256), so the
+// latest ones are kept.
 func New(k, n int) (*Code, error) {
 	// The kernel would silently change to another code above 256.
 	if k < 1 || n < k || n > MaxShares {
@@ -60,7 +63,7 @@ func build(k, n int) (*Code, error) {
 		return nil, fmt.Errorf("matrix for %d of %d: %w", k, n, err)
 	}
 	c := &Code{k: k, n: n, rows: rows}
-	c.decode.limit = maxDecoders
+	c.decode.limit = maxDecoders(k)
 	if n > k {
 		c.encode, err = newMultiplier(rows[k:])
 	}
@@ -74,8 +77,8 @@ func (c *Code) K() int { return c.k }
 func (c *Code) N() int { return c.n }
 
 // Encode fills parity (n-k slices) from primary (k slices), all of one size;
-// parity[i] is share number k+i. It keeps nothing, allocates next to nothing, and
-// works on pieces: encoding a block in stripes gives the block's parity.
+// parity[i] is share number k+i. It keeps nothing, allocates next to nothing,
+// and works on pieces: encoding a block in stripes gives the block's parity.
 // parity must not overlap primary. ErrBlocks when counts or sizes are off.
 func (c *Code) Encode(primary, parity [][]byte) error {
 	if len(primary) != c.k || len(parity) != c.n-c.k {
