@@ -132,22 +132,13 @@ func (f FS) link(from, to string) error {
 	return f.SyncDir(path.Dir(to))
 }
 
-// MkdirAll makes the folder name and those above it, and fsyncs every folder
-// that got a new entry.
+// MkdirAll makes the folder name and those above it that are missing. It
+// fsyncs what holds each of them, whether it made it or found it: whoever made
+// it may not have got that far. Keep it out of busy paths.
 func (f FS) MkdirAll(name string, perm fs.FileMode) error {
 	name = path.Clean(name)
 	if name == "." {
 		return nil
-	}
-	st, err := f.Root.Stat(name)
-	if err == nil {
-		if !st.IsDir() {
-			return &fs.PathError{Op: "mkdir", Path: name, Err: errors.New("a file has this name")}
-		}
-		return nil
-	}
-	if !errors.Is(err, fs.ErrNotExist) {
-		return err
 	}
 	if err := f.MkdirAll(path.Dir(name), perm); err != nil {
 		return err
@@ -155,8 +146,13 @@ func (f FS) MkdirAll(name string, perm fs.FileMode) error {
 	if err := f.before(StepMkdir, name); err != nil {
 		return err
 	}
-	if err := f.Root.Mkdir(name, perm); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
+	if err := f.Root.Mkdir(name, perm); err != nil {
+		if !errors.Is(err, fs.ErrExist) {
+			return err
+		}
+		if st, err := f.Root.Stat(name); err != nil || !st.IsDir() {
+			return errors.Join(err, &fs.PathError{Op: "mkdir", Path: name, Err: errors.New("not a folder")})
+		}
 	}
 	return f.SyncDir(path.Dir(name))
 }

@@ -32,7 +32,8 @@ import (
 // FileName is the file's name in a node's private folder.
 const FileName = "node.pem"
 
-// What Foolscap puts into a certificate; a node should not stand out by it.
+// What Foolscap puts into a certificate. (Its are X.509 version 1, ours 3
+// without extensions; nobody looks.)
 const (
 	commonName = "newpb_thingy"
 	lifetime   = 365 * 24 * time.Hour
