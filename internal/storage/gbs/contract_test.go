@@ -2,7 +2,6 @@ package gbs
 
 import (
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"tahoe-go/internal/network/memnet"
@@ -11,14 +10,13 @@ import (
 
 // TestContract runs every clause over several kinds of path.
 func TestContract(t *testing.T) {
-	testCert() // outside of bubbles: it draws on machine-wide state
 	for name, link := range map[string]memnet.Link{
 		"instant": {},
 		"slow":    {Latency: 700 * time.Millisecond, Bandwidth: 1 << 20},
 	} {
 		for _, c := range storagetest.Cases() {
 			t.Run(name+"/"+c.Name, func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
 					r := newRig(t, nil, HandlerConfig{})
 					r.net.SetDefault(link)
 					c.Run(t, r.newClient(t, Config{}))

@@ -3,11 +3,15 @@ package gbs
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"tahoe-go/internal/format/furl"
@@ -20,7 +24,7 @@ import (
 )
 
 // testSwissnum opens every server of these tests.
-const testSwissnum = "7gfm37lrvrakffe2qge55ty6vwhb5w6a"
+const testSwissnum = "7wfvm37lrvrakffe2qge55ty6vwhb5w6"
 
 // testCert takes a while to make; one is enough.
 var testCert = sync.OnceValue(func() tubcert.Cert {
@@ -34,6 +38,12 @@ var testCert = sync.OnceValue(func() tubcert.Cert {
 	}
 	return c
 })
+
+// bubble runs f in virtual time.
+func bubble(t *testing.T, f func(t *testing.T)) {
+	testCert() // draws on the whole process, so not from inside
+	synctest.Test(t, f)
+}
 
 // rig is one served store.
 type rig struct {
@@ -139,3 +149,90 @@ func (l *logBuffer) String() string {
 }
 
 func (l *logBuffer) has(s string) bool { return strings.Contains(l.String(), s) }
+
+// dialTLS opens a connection for bytes that no proper client would send.
+func (r *rig) dialTLS(t testing.TB) *tls.Conn {
+	t.Helper()
+	c, err := r.client.Dial(t.Context(), r.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tc := tls.Client(c, pinned(testCert().SPKI()))
+	if err := tc.HandshakeContext(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return tc
+}
+
+// ask is one raw HTTP request.
+type ask struct {
+	method, path string
+	header       http.Header
+	body         string
+	noAuth       bool
+}
+
+// answer is what came back.
+type answer struct {
+	code   int
+	header http.Header
+	body   []byte
+}
+
+// ask sends a request as it is, over a connection of its own.
+func (r *rig) ask(t testing.TB, a ask) answer {
+	t.Helper()
+	if a.header == nil {
+		a.header = http.Header{}
+	}
+	if !a.noAuth && a.header.Get(authHeader) == "" {
+		a.header.Set(authHeader, authorization(redact.New(testSwissnum)))
+	}
+	req, err := http.NewRequestWithContext(t.Context(), a.method, "https://server"+a.path, strings.NewReader(a.body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header = a.header
+	hc := netx.HTTPClient(r.client, r.addr, pinned(testCert().SPKI()), netx.HTTPOptions{})
+	defer hc.CloseIdleConnections()
+	resp, err := hc.Do(req)
+	if err != nil {
+		t.Fatalf("%s %s: %v", a.method, a.path, err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatalf("%s %s: reading the answer: %v", a.method, a.path, err)
+	}
+	return answer{resp.StatusCode, resp.Header, body}
+}
+
+// Secrets of tests, as headers.
+var (
+	renewLine   = secretLine(renewSecret, strings.Repeat("r", 32))
+	cancelLine  = secretLine(cancelSecret, strings.Repeat("c", 32))
+	uploadLine  = secretLine(uploadSecret, "the upload secret of a")
+	upload2Line = secretLine(uploadSecret, "the upload secret of b")
+	enablerLine = secretLine(writeEnabler, strings.Repeat("w", 32))
+)
+
+func secretLine(k kind, value string) string {
+	h := http.Header{}
+	addSecret(h, k, redact.New(value))
+	return h.Get(secretsHeader)
+}
+
+// head makes a header of "Name: value" lines; lines without a colon are
+// secrets.
+func head(lines ...string) http.Header {
+	h := http.Header{}
+	for _, l := range lines {
+		name, value, ok := strings.Cut(l, ": ")
+		if !ok {
+			name, value = secretsHeader, l
+		}
+		h.Add(name, value)
+	}
+	return h
+}
