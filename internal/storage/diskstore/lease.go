@@ -100,7 +100,8 @@ func (s *Store) renewIn(f file, owner uint32, ls storage.LeaseSecrets) error {
 	for i, l := range leases(f, c, &err) {
 		if l.sameRenew(&want) {
 			if l.expires >= want.expires {
-				return nil
+				// Written, but perhaps by a process that died before its sync.
+				return f.Sync()
 			}
 			found = i
 			break
