@@ -1,0 +1,154 @@
+package archtest
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"golang.org/x/tools/txtar"
+)
+
+// The tree itself breaks no rule.
+func TestThisTree(t *testing.T) {
+	root := moduleRoot(t)
+	folders := goFolders(t, root)
+	tree, err := Load(root, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range tree.Check(Rules) {
+		t.Errorf("%v\n\t(%s)", v, why(v.Rule))
+	}
+	// A folder that was not loaded was not checked either.
+	for _, folder := range folders {
+		if !slices.ContainsFunc(tree.Packages, func(p *Package) bool { return p.Path == folder }) {
+			t.Errorf("%s has Go files and none of them is for this system", folder)
+		}
+	}
+}
+
+func why(rule string) string {
+	for _, r := range Rules {
+		if r.Name == rule {
+			return r.Why
+		}
+	}
+	return ""
+}
+
+func moduleRoot(t *testing.T) string {
+	t.Helper()
+	dir, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		if dir == filepath.Dir(dir) {
+			t.Fatal("no go.mod above")
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+// goFolders returns the folders with Go files. Reading them here also tells go
+// test that its cached result depends on them.
+func goFolders(t *testing.T, root string) []string {
+	t.Helper()
+	var folders []string
+	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if name := d.Name(); d.IsDir() && path != root && (name == "testdata" || name == "vendor" || name[0] == '.' || name[0] == '_') {
+			return filepath.SkipDir
+		}
+		if rel, _ := filepath.Rel(root, filepath.Dir(path)); strings.HasSuffix(path, ".go") && !slices.Contains(folders, filepath.ToSlash(rel)) {
+			folders = append(folders, filepath.ToSlash(rel))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return folders
+}
+
+// Every violation planted in testdata/planted.txtar is found on its line, by
+// its rule, and nothing else is. A line "// want: rule; rule" says what breaks
+// on it.
+func TestPlanted(t *testing.T) {
+	archive, err := txtar.ParseFile(filepath.Join("testdata", "planted.txtar"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	root := t.TempDir()
+	var want []string
+	bites := map[string]bool{}
+	for _, f := range archive.Files {
+		name := filepath.Join(root, filepath.FromSlash(f.Name))
+		if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(name, f.Data, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		for i, line := range strings.Split(string(f.Data), "\n") {
+			if _, rules, ok := strings.Cut(line, "// want: "); ok {
+				for rule := range strings.SplitSeq(rules, "; ") {
+					want = append(want, fmt.Sprintf("%s:%d: %s", f.Name, i+1, rule))
+					bites[rule] = true
+				}
+			}
+		}
+	}
+	tree, err := Load(root, append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod", "GOPROXY=off"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, v := range tree.Check(Rules) {
+		got = append(got, fmt.Sprintf("%s:%d: %s", v.Pos.Filename, v.Pos.Line, v.Rule))
+		if t.Failed() {
+			t.Log(v)
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	got, want = slices.Compact(got), slices.Compact(want)
+	for _, g := range got {
+		if !slices.Contains(want, g) {
+			t.Errorf("found, and not planted: %s", g)
+		}
+	}
+	for _, w := range want {
+		if !slices.Contains(got, w) {
+			t.Errorf("planted, and not found: %s", w)
+		}
+	}
+	for _, r := range Rules {
+		if !bites[r.Name] {
+			t.Errorf("nothing planted for the rule %q", r.Name)
+		}
+	}
+}
+
+func TestBrokenTree(t *testing.T) {
+	root := t.TempDir()
+	os.WriteFile(filepath.Join(root, "go.mod"), []byte("module tahoe-go\ngo 1.26\n"), 0o644)
+	os.WriteFile(filepath.Join(root, "x.go"), []byte("package x\nvar y = z\n"), 0o644)
+	os.Mkdir(filepath.Join(root, "docs"), 0o755)
+	if _, err := Load(root, nil); err == nil {
+		t.Error("loaded a tree without a table of floors")
+	}
+	os.WriteFile(filepath.Join(root, "docs", "design.md"), []byte("| 0 | `a/` | `b` | |\n| 1 | `c/` | `d` | |\n"), 0o644)
+	if _, err := Load(root, nil); err == nil || !strings.Contains(err.Error(), "does not compile") {
+		t.Errorf("loading what does not compile: %v", err)
+	}
+}
