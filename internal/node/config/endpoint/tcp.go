@@ -28,9 +28,6 @@ func buildTCP(f *fields, six bool) Value {
 		f.fail(f.args["interface"].pos, "tcp6: listens on IPv6 addresses, %s is none", t.Interface)
 	}
 	t.IPv6 = six || isIPv6(t.Interface) // Twisted does so too
-	if t.Interface == "::" {
-		t.Interface = ""
-	}
 	return t
 }
 

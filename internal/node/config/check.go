@@ -1,0 +1,246 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+
+	"tahoe-go/internal/format/furl"
+	"tahoe-go/internal/node/config/endpoint"
+)
+
+// Validate returns every problem of the configuration: those of reading it,
+// and the contradictions between its parts. It is what Load returned.
+func (c *Config) Validate() Problems { return slices.Clone(c.problems) }
+
+// check settles what keys decide together and collects the problems.
+func (c *Config) check() {
+	c.checkPrivacy()
+	c.checkListening()
+	c.checkWeb()
+	c.checkTor()
+	c.checkClient()
+	c.checkExpire()
+	c.checkSFTPD()
+	c.checkLater()
+	c.problems.sort()
+	c.Warnings.sort()
+}
+
+// checkListening settles whether and where the node listens.
+func (c *Config) checkListening() {
+	n := &c.Node
+	portOff, portMixed := holds[endpoint.Disabled](n.TubPort)
+	locOff, locMixed := holds[endpoint.Disabled](n.TubLocation)
+	noOne, noOneMixed := holds[endpoint.Unreachable](n.TubLocation)
+	if portMixed {
+		c.problem("node", "tub.port", "\"disabled\" stands alone or not at all", "")
+	}
+	if locMixed || noOneMixed {
+		c.problem("node", "tub.location", "\"disabled\" and \"UNREACHABLE\" stand alone or not at all", "")
+	}
+	switch {
+	case c.bad("tub.port", n.TubPort) || c.bad("tub.location", n.TubLocation):
+		n.Listens = true // reported already, and the rest is not to be guessed
+		c.checkPorts()
+	case noOne || portOff && locOff:
+	case c.TorOnly() && len(n.TubLocation) == 0:
+		if c.has("node", "tub.port") && !portOff {
+			c.warn("node", "tub.port", "not used: without tub.location nobody can be told of this node", "")
+		}
+	case portOff:
+		c.problem("node", "tub.port", "tub.port is disabled, but tub.location is not", "write tub.location = disabled too, or give a port")
+	case locOff:
+		c.problem("node", "tub.location", "tub.location is disabled, but tub.port is not", "write tub.port = disabled too, or say where this node is")
+	default:
+		n.Listens = true
+		c.checkPorts()
+		c.checkAuto()
+	}
+	if !n.Listens {
+		n.TubPort, n.TubLocation = nil, nil
+	}
+	c.checkServices()
+}
+
+// bad reports whether a list of [node] could not be read.
+func (c *Config) bad(key string, list []endpoint.Value) bool {
+	return len(list) == 0 && c.has("node", key)
+}
+
+// has reports whether tahoe.cfg sets a key, well or not.
+func (c *Config) has(section, key string) bool { return c.file.KeyLine(section, key) > 0 }
+
+// holds reports whether a value of type T is alone in the list, or mixed with
+// others.
+func holds[T endpoint.Value](list []endpoint.Value) (alone, mixed bool) {
+	i := slices.IndexFunc(list, func(v endpoint.Value) bool { _, ok := v.(T); return ok })
+	return i >= 0 && len(list) == 1, i >= 0 && len(list) > 1
+}
+
+func (c *Config) checkPorts() {
+	for i, v := range c.Node.TubPort {
+		switch p := v.(type) {
+		case endpoint.TCP:
+			if p.Port == 0 {
+				c.problem("node", "tub.port", "port 0 would be another one at each start, and others could not find it again", "choose a number, or leave tub.port out to have one chosen and kept")
+			}
+			c.Node.TubPort[i] = c.hidePort("tub.port", p)
+		case endpoint.SSL:
+			c.problem("node", "tub.port", "ssl: does not fit here, the node uses TLS with its own certificate anyway", fmt.Sprintf("write tcp:%d", p.Port))
+		case endpoint.Provider:
+			if p.Name == "tor" && !c.Tor.Onion {
+				c.problem("node", "tub.port", "listen:tor needs an onion service, and [tor] onion is not on", "set onion = true and its ports and key file in [tor]")
+			}
+		}
+	}
+}
+
+func (c *Config) checkAuto() {
+	auto := len(c.Node.TubLocation) == 0
+	for _, v := range c.Node.TubLocation {
+		if _, ok := v.(endpoint.Auto); ok {
+			auto = true
+		}
+	}
+	_, tcp := firstTCP(c.Node.TubPort)
+	if auto && len(c.Node.TubPort) > 0 && !tcp {
+		c.problem("node", "tub.location", "AUTO needs a tcp: port to announce, and tub.port has none", "write out where this node can be reached")
+	}
+}
+
+func firstTCP(list []endpoint.Value) (endpoint.TCP, bool) {
+	for _, v := range list {
+		if t, ok := v.(endpoint.TCP); ok {
+			return t, true
+		}
+	}
+	return endpoint.TCP{}, false
+}
+
+// checkServices refuses servers that nobody can reach.
+func (c *Config) checkServices() {
+	if c.Node.Listens {
+		return
+	}
+	if c.Kind == IntroducerNode {
+		c.problem("node", "tub.port", "an introducer that listens nowhere serves nobody", "give tub.port and tub.location")
+		return
+	}
+	remedy := "say where it listens in [node] tub.port and tub.location, or set [%s] enabled = false"
+	if c.Storage.Enabled {
+		c.problem("storage", "enabled", "nobody can reach this storage server: the node does not listen", fmt.Sprintf(remedy, "storage"))
+	}
+	if c.Helper.Enabled {
+		c.problem("helper", "enabled", "nobody can reach this helper: the node does not listen", fmt.Sprintf(remedy, "helper"))
+	}
+}
+
+func (c *Config) checkWeb() {
+	switch p := c.Node.WebPort.(type) {
+	case nil, endpoint.Unix, endpoint.Systemd:
+	case endpoint.TCP:
+		c.Node.WebPort = c.hidePort("web.port", p)
+	case endpoint.SSL:
+		if c.TorOnly() && p.Interface == "" {
+			p.Interface = "127.0.0.1"
+		}
+		c.Node.WebPort = p
+		if c.TorOnly() && !p.Loopback() {
+			c.openPort("web.port", p.Interface)
+		}
+	default:
+		c.problem("node", "web.port", fmt.Sprintf("the web gateway cannot listen on %s", p), "write tcp:3456:interface=127.0.0.1")
+	}
+}
+
+func (c *Config) checkTor() {
+	t := &c.Tor
+	for _, k := range []struct {
+		key string
+		set bool
+	}{{"socks.port", t.SocksPort != nil}, {"control.port", t.Control != nil}} {
+		if t.Launch && k.set {
+			c.warn("tor", k.key, "not used, as launch is on", "")
+		}
+	}
+	if !t.Onion {
+		return
+	}
+	need := func(key string, ok bool) {
+		if !ok && c.raw("tor", key) == "" {
+			c.problem("tor", "onion", "an onion service needs "+key+", which is missing", "")
+		}
+	}
+	need("onion.local_port", t.LocalPort > 0)
+	need("onion.external_port", t.Port > 0)
+	need("onion.private_key_file", t.KeyFile != "")
+	if !t.Enabled {
+		c.problem("tor", "onion", "an onion service needs Tor, and enabled = false switches it off", "set enabled = true or onion = false")
+	}
+	if !t.Launch && t.Control == nil {
+		c.problem("tor", "onion", "an onion service needs a tor to publish it", "set control.port to that of a running tor, or launch = true")
+	}
+	c.checkKeyFile()
+}
+
+func (c *Config) checkClient() {
+	k := c.Client
+	if c.Kind == IntroducerNode {
+		return
+	}
+	if !(k.Needed <= k.Happy && k.Happy <= k.Total) {
+		key := "shares.happy"
+		if k.Needed > k.Total {
+			key = "shares.needed"
+		}
+		c.problem("client", key, fmt.Sprintf("needed (%d), happy (%d) and total (%d) must not go down in this order", k.Needed, k.Happy, k.Total), "")
+	}
+	if !k.KeyGenerator.IsZero() {
+		c.warn("client", "key_generator.furl", "obsolete and ignored", "delete the line")
+	}
+	if len(k.Preferred) > 0 {
+		c.warn("client", "peers.preferred", "has no effect yet", "")
+	}
+}
+
+func (c *Config) checkExpire() {
+	e := c.Storage.Expire
+	if e.Enabled && e.Mode == "" {
+		c.problem("storage", "expire.mode", "expire.enabled needs a mode", "set expire.mode to age or cutoff-date")
+	}
+	if e.Mode == "cutoff-date" && e.Cutoff.IsZero() && !c.has("storage", "expire.cutoff_date") {
+		c.problem("storage", "expire.cutoff_date", "the mode cutoff-date needs a date", "set expire.cutoff_date = YYYY-MM-DD")
+	}
+	if e.Mode == "cutoff-date" && e.Duration > 0 {
+		c.warn("storage", "expire.override_lease_duration", "has no effect in the mode cutoff-date", "")
+	}
+	if e.Mode == "age" && !e.Cutoff.IsZero() {
+		c.warn("storage", "expire.cutoff_date", "has no effect in the mode age", "")
+	}
+}
+
+func (c *Config) checkSFTPD() {
+	if !c.SFTPD.Enabled {
+		return
+	}
+	for key, set := range map[string]bool{
+		"accounts.file":     c.SFTPD.Accounts != "",
+		"host_pubkey_file":  c.SFTPD.PubKey != "",
+		"host_privkey_file": c.SFTPD.PrivKey != "",
+	} {
+		if !set {
+			c.problem("sftpd", "enabled", "the SFTP server needs "+key+", which is missing", "")
+		}
+	}
+}
+
+// isOnionHint reports whether a location is reached through Tor only.
+func isOnionHint(v endpoint.Value) bool {
+	switch h := v.(type) {
+	case endpoint.Onion:
+		return true
+	case endpoint.Hint:
+		return h.Kind == furl.Tor && furl.IsOnion(h.Host)
+	}
+	return false
+}

@@ -1,0 +1,4 @@
+package config
+
+// modesMean: permission bits say nothing here.
+const modesMean = false
