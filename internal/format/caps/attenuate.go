@@ -140,21 +140,22 @@ func Repair(c Cap) (r Cap, ok bool) {
 	return nil, false
 }
 
-// Mark returns the text of c under the prefix of a context, the form in which
-// an Unknown keeps its claim: imm. replaces ro., and ro. is not put before
-// either. It returns an error if c breaks the context.
+// Mark returns the text of c under the prefix of a context: imm. replaces ro.,
+// and ro. never replaces imm. It returns an error if c breaks the context. For
+// an Unknown without prefix nobody here can tell: the caller vouches for it,
+// as when the reader of a directory found it in the read-only place.
 func Mark(c Cap, in Context) (string, error) {
-	s, claimed := cutPrefix(c.Reveal())
-	in = max(in, claimed)
-	if _, ok := c.(Unknown); !ok {
-		if in == Immutable && Mutable(c) {
-			return "", fmt.Errorf("%s: %w", c.Kind(), ErrMutable)
-		}
-		if in >= ReadOnly && Writable(c) {
-			return "", fmt.Errorf("%s: %w", c.Kind(), ErrWritable)
-		}
+	u, unknown := c.(Unknown)
+	switch {
+	case unknown && in > Anywhere && u.Err() != ErrUnknownKind:
+		return "", fmt.Errorf("%s: %w", c.Kind(), u.Err())
+	case !unknown && in == Immutable && Mutable(c):
+		return "", fmt.Errorf("%s: %w", c.Kind(), ErrMutable)
+	case !unknown && in >= ReadOnly && Writable(c):
+		return "", fmt.Errorf("%s: %w", c.Kind(), ErrWritable)
 	}
-	switch in {
+	s, claimed := cutPrefix(c.Reveal())
+	switch max(in, claimed) {
 	case ReadOnly:
 		return prefixReadOnly + s, nil
 	case Immutable:

@@ -179,16 +179,20 @@ type Unknown struct {
 // should not be.
 func (c Unknown) Err() error { return c.why.err() }
 
-// ReadOnly reports whether the text claims to grant no more than reading.
-func (c Unknown) ReadOnly() bool {
-	_, in := cutPrefix(c.text.Reveal())
-	return in != Anywhere
-}
+// ReadOnly reports whether the text claims to grant no more than reading, and
+// nothing that this program knows speaks against it.
+func (c Unknown) ReadOnly() bool { return c.claim() >= ReadOnly }
 
-// Immutable reports whether the text claims to name something immutable.
-func (c Unknown) Immutable() bool {
+// Immutable reports the same of a claim to name something immutable.
+func (c Unknown) Immutable() bool { return c.claim() == Immutable }
+
+// claim is the context that the text may be believed to keep to.
+func (c Unknown) claim() Context {
+	if c.Err() != ErrUnknownKind {
+		return Anywhere
+	}
 	_, in := cutPrefix(c.text.Reveal())
-	return in == Immutable
+	return in
 }
 
 func (CHK) sealed()         {}

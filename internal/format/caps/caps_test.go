@@ -166,7 +166,8 @@ func TestKeep(t *testing.T) {
 		{"future:x", Anywhere, KindUnknown, ErrUnknownKind, false, false, false},
 		{"ro.future:x", Anywhere, KindUnknown, ErrUnknownKind, true, false, true},
 		{"imm.future:x", Immutable, KindUnknown, ErrUnknownKind, true, true, true},
-		{"ro." + ssk, Anywhere, KindUnknown, ErrWritable, true, false, true},
+		{"ro." + ssk, Anywhere, KindUnknown, ErrWritable, false, false, false}, // never passed on as a read cap
+		{"ro.URI:SSK-RO:x", Anywhere, KindUnknown, ErrSyntax, false, false, false},
 		{"URI:CHK:x", Anywhere, KindUnknown, ErrSyntax, false, false, false},
 		{"x-tahoe-future-test-writeable:x", Anywhere, KindUnknown, ErrUnknownKind, false, false, false},
 		{"x-tahoe-future-test-writeable:x", ReadOnly, KindUnknown, ErrWritable, false, false, false},
@@ -206,6 +207,9 @@ func TestMark(t *testing.T) {
 		{"ro.future:x", Immutable, "imm.future:x", nil},
 		{"imm.future:x", ReadOnly, "imm.future:x", nil},
 		{"imm.future:x", Anywhere, "imm.future:x", nil},
+		{"ro.URI:SSK:" + k16 + ":" + h32, ReadOnly, "", ErrWritable},
+		{"URI:SSK:x", ReadOnly, "", ErrSyntax},
+		{"URI:SSK:x", Anywhere, "URI:SSK:x", nil},
 	} {
 		if got, err := Mark(Keep(tt.in, Anywhere), tt.where); got != tt.out || !errors.Is(err, tt.err) {
 			t.Errorf("Mark(%q, %d) = %q, %v; want %q, %v", tt.in, tt.where, got, err, tt.out, tt.err)

@@ -131,6 +131,8 @@ func TestParseNURLErrors(t *testing.T) {
 		{"pb://" + spki[:42] + "N@a:1/x#v=1", ErrSyntax}, // trailing bits
 		{"pb://+" + spki[1:] + "@a:1/x#v=1", ErrSyntax},
 		{at + "a/x#v=1", ErrSyntax},
+		{at + onion + ":80/x#v=1", ErrSyntax},
+		{at + "x.Onion.:80/x#v=1", ErrSyntax},
 		{at + ":1/x#v=1", ErrSyntax},
 		{at + "a:0/x#v=1", ErrSyntax},
 		{at + "a:01/x#v=1", ErrSyntax},

@@ -65,6 +65,10 @@ func ParseNURL(s string) (NURL, error) {
 	if n.Host, n.Port, ok = hostPort(place); !ok {
 		return NURL{}, bad(what, "no HOST:PORT")
 	}
+	// Whoever reaches for it over the clear network would ask a resolver.
+	if !n.Tor && IsOnion(n.Host) {
+		return NURL{}, bad(what, "onion name without pb+tor")
+	}
 	if strings.ContainsRune(n.Host, '%') {
 		return NURL{}, bad(what, "address with a zone")
 	}

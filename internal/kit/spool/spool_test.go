@@ -32,7 +32,7 @@ func TestFill(t *testing.T) {
 		{"at the limit", 1000, 1000, true},
 		{"one over", 1001, 1000, false},
 		{"no memory", 1, -1, false},
-		{"large", 3*chunk + 5, 100, false},
+		{"large", chunk + 5, 100, false},
 		{"default limit", DefaultMemory + 1, 0, false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -46,8 +46,10 @@ func TestFill(t *testing.T) {
 				t.Errorf("size %d, in memory %v", s.Size(), s.InMemory())
 			}
 			// Reads, seeks and reads at, of every kind.
-			if err := iotest.TestReader(s, want); err != nil {
-				t.Error(err)
+			if tt.size < DefaultMemory { // it reads byte by byte
+				if err := iotest.TestReader(s, want); err != nil {
+					t.Error(err)
+				}
 			}
 			for range 2 { // twice, as an upload does
 				s.Seek(0, io.SeekStart)
