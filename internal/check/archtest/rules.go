@@ -83,7 +83,7 @@ func checkNoCaps(t *Tree, report reporter) {
 // a prefix.
 var dials = map[string][]string{
 	"net": {"Dial*", "Dialer", "Listen", "ListenIP", "ListenTCP", "ListenUDP", "ListenUnix", "ListenUnixgram", "ListenPacket",
-		"ListenMulticastUDP", "ListenConfig", "Lookup*", "Resolve*", "DefaultResolver", "Interface*", "FileConn", "FileListener", "FilePacketConn",
+		"ListenMulticastUDP", "ListenConfig", "ListenConfig.*", "Lookup*", "Resolve*", "DefaultResolver", "Interface*", "FileConn", "FileListener", "FilePacketConn",
 		"Resolver.*", "TCPConn.File", "UDPConn.*", "IPConn.*"},
 	"crypto/tls":        {"Dial*", "Listen"},
 	"net/smtp":          {"*"},
@@ -95,13 +95,16 @@ var dials = map[string][]string{
 	"net/http/httputil": {"ReverseProxy", "NewSingleHostReverseProxy"},
 	"net/http/pprof":    {"*"},
 
-	"syscall":                    sockets,
-	"golang.org/x/sys/unix":      sockets,
-	"golang.org/x/sys/windows":   sockets,
-	"golang.org/x/net/proxy":     {"*"},
-	"golang.org/x/net/websocket": {"*"},
-	"golang.org/x/net/nettest":   {"NewLocal*"},
-	"github.com/coder/websocket": {"Dial*"},
+	"syscall":                                             sockets,
+	"golang.org/x/sys/unix":                               sockets,
+	"golang.org/x/sys/windows":                            sockets,
+	"golang.org/x/crypto/ssh":                             {"Dial"},
+	"golang.org/x/net/http2":                              {"Transport", "ConfigureTransport*"},
+	"golang.org/x/net/proxy":                              {"*"},
+	"golang.org/x/net/websocket":                          {"*"},
+	"golang.org/x/net/nettest":                            {"NewLocal*"},
+	"github.com/coder/websocket":                          {"Dial*"},
+	"github.com/prometheus/client_golang/prometheus/push": {"*"},
 }
 
 var sockets = []string{"Socket", "Socketpair", "Connect*", "Bind*", "Listen", "Accept*", "Send*", "Recv*", "WSA*", "Getaddrinfo", "GetAddrInfo*", "DnsQuery*",
@@ -331,7 +334,8 @@ func checkTestsOnly(t *Tree, report reporter) {
 
 func checkComment(t *Tree, report reporter) {
 	for _, p := range t.Packages {
-		has := func(f *File) bool { return f.Syntax.Doc != nil && !f.Test }
+		onlyTests := !slices.ContainsFunc(p.Files, func(f *File) bool { return !f.Test })
+		has := func(f *File) bool { return f.Syntax.Doc != nil && (!f.Test || onlyTests) }
 		if !slices.ContainsFunc(p.Files, has) {
 			report(p.Files[0].Syntax.Package, "%s has no package comment", p.Path)
 		}
