@@ -164,9 +164,11 @@ func addLease(f file, c container, l lease) error {
 	if err := f.Sync(); err != nil {
 		return err
 	}
-	var count [4]byte
-	binary.BigEndian.PutUint32(count[:], uint32(c.leases+1))
-	if _, err := f.WriteAt(count[:], 8); err != nil {
+	// The length goes along, in case it was one that parseContainer overruled.
+	var h [8]byte
+	binary.BigEndian.PutUint32(h[0:], uint32(min(c.data, maxLength)))
+	binary.BigEndian.PutUint32(h[4:], uint32(c.leases+1))
+	if _, err := f.WriteAt(h[:], 4); err != nil {
 		return err
 	}
 	return f.Sync()
