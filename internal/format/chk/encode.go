@@ -71,6 +71,9 @@ func NewEncoder(c Config) (*Encoder, error) {
 	}
 	e := &Encoder{layout: layout, cipher: cipher, code: code, config: c, flat: tagged.NewCrypttext()}
 	e.leaves = make([][]Hash, layout.N)
+	for i := range e.leaves {
+		e.leaves[i] = make([]Hash, 0, min(layout.Segments, 1<<12))
+	}
 	return e, nil
 }
 
@@ -160,15 +163,18 @@ func (e *Encoder) run(ctx context.Context, r io.Reader, yield func(*Segment, err
 	}
 }
 
-// buffers are the memory of one segment in flight.
+// buffers are the memory of one segment in flight. The primary blocks lie side
+// by side, being the ciphertext; the parity blocks lie apart, each with room
+// to be computed in whole vectors.
 type buffers struct {
-	data    []byte           // n blocks side by side; the first k are the ciphertext
-	blocks  [][]byte         // views of data
-	hashes  []Hash           // of the blocks
-	hashers []*tagged.Hasher // one a block, reset between segments
-	primary [][]byte         // scratch: the stripes in hand
-	parity  [][]byte
+	data    []byte
+	text    []byte   // the segment: plaintext, then ciphertext; a view of data
+	blocks  [][]byte // views of data
+	room    [][]byte // the same, up to whole vectors
+	hashes  []Hash   // of the blocks
+	hashers []*tagged.Hasher
 	segment *tagged.Hasher
+	stripes [][]byte // scratch: of each block the stripe in hand
 }
 
 // encoded is a segment on its way from a worker to the caller.
@@ -219,9 +225,10 @@ func (p *pipeline) work(ctx context.Context) error {
 		}
 		seg := &encoded{Segment: Segment{Num: num, Blocks: buf.blocks, free: p.free, buf: buf}}
 		seg.holds.Store(1)
-		text := buf.data[:p.layout.SegmentLen(num)]
-		p.cipher.XOR(text, text, num*p.layout.SegmentSize)
-		seg.hash = buf.hashSegment(text)
+		p.cipher.XOR(buf.text, buf.text, num*p.layout.SegmentSize)
+		buf.segment.Reset()
+		buf.segment.Write(buf.text)
+		seg.hash = buf.segment.Sum()
 		// The flat hash is the one serial step besides reading: segments
 		// pass through it in order while others are encoded.
 		select {
@@ -229,7 +236,7 @@ func (p *pipeline) work(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		}
-		p.flat.Write(text)
+		p.flat.Write(buf.text)
 		close(mine)
 		if err := p.encode(buf); err != nil {
 			return err
@@ -248,8 +255,7 @@ func (p *pipeline) read(ctx context.Context, buf *buffers) (num int64, before, m
 		return p.layout.Segments, nil, nil, nil
 	}
 	buf.shape(&p.layout, num)
-	text := buf.data[:p.layout.SegmentLen(num)]
-	n, err := io.ReadFull(p.r, text)
+	n, err := io.ReadFull(p.r, buf.text)
 	if err == nil && num == p.layout.Segments-1 {
 		err = expectEnd(p.r)
 	}
@@ -276,14 +282,18 @@ func expectEnd(r io.Reader) error {
 	return nil
 }
 
+// vector is what the code's kernels compute at once; shorter rests are slow.
+const vector = 64
+
 // shape cuts buf for segment num, with the padding of a tail zeroed.
 func (b *buffers) shape(l *Layout, num int64) {
 	size := l.BlockLen(num)
+	k, stride := int64(l.K), roundUp(size, vector)
+	primary := roundUp(k*size, vector) + vector
 	if b.data == nil {
-		b.data = make([]byte, size*int64(l.N))
-		b.blocks = make([][]byte, l.N)
+		b.data = make([]byte, primary+int64(l.N-l.K)*stride)
+		b.blocks, b.room, b.stripes = make([][]byte, l.N), make([][]byte, l.N), make([][]byte, l.N)
 		b.hashes = make([]Hash, l.N)
-		b.primary, b.parity = make([][]byte, l.K), make([][]byte, l.N-l.K)
 		b.segment = tagged.NewCrypttextSegment()
 		for range l.N {
 			b.hashers = append(b.hashers, tagged.NewBlock())
@@ -291,37 +301,38 @@ func (b *buffers) shape(l *Layout, num int64) {
 	}
 	for i := range b.blocks {
 		off := int64(i) * size
+		if i >= l.K {
+			off = primary + (int64(i)-k)*stride
+		}
 		b.blocks[i] = b.data[off : off+size : off+size]
+		b.room[i] = b.data[off : off+stride : off+stride]
 	}
-	clear(b.data[l.SegmentLen(num) : size*int64(l.K)])
+	b.text = b.data[:l.SegmentLen(num)]
+	clear(b.data[len(b.text) : k*size])
 }
 
-func (b *buffers) hashSegment(text []byte) Hash {
-	b.segment.Reset()
-	b.segment.Write(text)
-	return b.segment.Sum()
-}
+// stripe is how many bytes of each block are worked on at once: small enough
+// that they stay in the processor's nearest caches between code and hash.
+const stripe = 16 << 10
 
-// encode fills the parity blocks and hashes all blocks, in stripes that stay
-// in the processor's nearest cache between the two.
+// encode fills the parity blocks and hashes all blocks. The last stripe
+// reaches into the room behind the blocks; behind primary blocks that is the
+// next block, which is read for nothing.
 func (e *Encoder) encode(b *buffers) error {
 	for _, h := range b.hashers {
 		h.Reset()
 	}
-	size := len(b.blocks[0])
+	size, padded := len(b.blocks[0]), len(b.room[0])
 	for off := 0; off < size; off += stripe {
-		end := min(off+stripe, size)
-		for i := range b.primary {
-			b.primary[i] = b.blocks[i][off:end]
+		end := min(off+stripe, padded)
+		for i := range b.stripes {
+			b.stripes[i] = b.room[i][off:end]
 		}
-		for i := range b.parity {
-			b.parity[i] = b.blocks[e.layout.K+i][off:end]
-		}
-		if err := e.code.Encode(b.primary, b.parity); err != nil {
+		if err := e.code.Encode(b.stripes[:e.layout.K], b.stripes[e.layout.K:]); err != nil {
 			return fmt.Errorf("encoding: %w", err)
 		}
 		for i, h := range b.hashers {
-			h.Write(b.blocks[i][off:end])
+			h.Write(b.blocks[i][off:min(end, size)])
 		}
 	}
 	for i, h := range b.hashers {
@@ -329,6 +340,3 @@ func (e *Encoder) encode(b *buffers) error {
 	}
 	return nil
 }
-
-// stripe is how many bytes of each block are worked on at once.
-const stripe = 16 << 10

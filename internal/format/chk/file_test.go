@@ -295,7 +295,7 @@ func TestManySegments(t *testing.T) {
 		t.Error(err)
 	}
 	h := m.layout.Header
-	for off := h.CrypttextTree; off < h.ShareChain; off += 977 {
+	for off := h.CrypttextTree; off < h.ShareChain; off += 9973 {
 		bad := slices.Clone(m.shares[1])
 		bad[off] ^= 0x80
 		if err := verify(t, m, 1, bad); !blames(err, 1) {
