@@ -1,0 +1,94 @@
+package immutable
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"tahoe-go/internal/storage"
+)
+
+// errSlow is the cause of a question given up because the others have long
+// answered.
+var errSlow = errors.New("no answer while the other servers had answered")
+
+// errStalled is why a server that makes no progress is dropped.
+var errStalled = errors.New("no progress")
+
+// ErrNoServers: no storage server is connected.
+var ErrNoServers = errors.New("no storage server is connected")
+
+// ServerReport is what became of one server in an operation. It is data for
+// people, complete enough to see who failed and why.
+type ServerReport struct {
+	ID, Name string
+	Shares   []storage.ShareNum // held or placed there
+	Err      error              // why it did not (fully) take part; nil: it did
+}
+
+func (r ServerReport) String() string {
+	name := r.Name
+	if name == "" {
+		name = r.ID
+	}
+	if r.Err == nil {
+		return fmt.Sprintf("%s: %d shares", name, len(r.Shares))
+	}
+	return fmt.Sprintf("%s: %v", name, r.Err)
+}
+
+// UnhappyError says that a file could not be spread over enough servers.
+// Nothing already stored is lost by it.
+type UnhappyError struct {
+	Happy, Want int // servers of happiness reached and asked for
+	K, N        int
+	Servers     []ServerReport
+}
+
+// Error says what was reached, what was wanted, and each server's own words.
+func (e *UnhappyError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "shares could be placed on %d distinct servers only, %d are wanted (any %d of %d shares rebuild the file)",
+		e.Happy, e.Want, e.K, e.N)
+	writeServers(&b, e.Servers)
+	return b.String()
+}
+
+// NotEnoughSharesError says that a file cannot be read now.
+type NotEnoughSharesError struct {
+	Have, Need int // distinct good shares
+	Corrupt    int // shares found damaged
+	Servers    []ServerReport
+}
+
+// Error counts the shares and gives each server's own words.
+func (e *NotEnoughSharesError) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d of the %d shares needed were found", e.Have, e.Need)
+	if e.Corrupt > 0 {
+		fmt.Fprintf(&b, ", %d more are damaged", e.Corrupt)
+	}
+	writeServers(&b, e.Servers)
+	return b.String()
+}
+
+func writeServers(b *strings.Builder, servers []ServerReport) {
+	if len(servers) == 0 {
+		b.WriteString("; no storage server is connected")
+		return
+	}
+	for i, s := range servers {
+		sep := "; "
+		if i == 0 {
+			sep = ": "
+		}
+		b.WriteString(sep + s.String())
+	}
+}
+
+func checkEncoding(k, happy, n int) error {
+	if 1 <= k && k <= happy && happy <= n && n <= 256 {
+		return nil
+	}
+	return fmt.Errorf("shares.needed = %d, shares.happy = %d, shares.total = %d: it must hold that 1 <= needed <= happy <= total <= 256", k, happy, n)
+}

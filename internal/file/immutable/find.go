@@ -1,0 +1,319 @@
+package immutable
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"tahoe-go/internal/format/chk"
+	"tahoe-go/internal/storage"
+)
+
+// outstanding is how many servers are asked for shares at once.
+const outstanding = 10
+
+// share is a share that was found, and opened if opened is set.
+type share struct {
+	num    storage.ShareNum
+	peer   storage.Peer
+	from   storage.ShareReader
+	opened *chk.Share
+	late   int // how often it kept a chunk waiting
+}
+
+// pool finds shares of one file and opens as many as are asked for. Servers
+// are asked in permuted order; the first to answer serve.
+type pool struct {
+	f     *File
+	ctx   context.Context // of the read
+	first int64           // segment to read ahead when opening; as guessed
+	trace *Trace
+	wg    sync.WaitGroup
+
+	mu      sync.Mutex // guards below
+	changed chan struct{}
+	found   []*share // not opened yet
+	open    []*share
+	opening map[storage.ShareNum]*share
+	finding bool
+	corrupt int
+	report  map[string]*ServerReport
+	order   []string
+}
+
+func newPool(ctx context.Context, f *File, off int64, tr *Trace) *pool {
+	p := &pool{f: f, ctx: ctx, trace: tr, changed: make(chan struct{}), finding: true,
+		opening: map[storage.ShareNum]*share{}, report: map[string]*ServerReport{}}
+	segsize := int64(chk.DefaultSegmentSize)
+	if l, ok := f.chk.Layout(); ok {
+		segsize = l.SegmentSize
+	}
+	p.first = off / chk.Params{K: f.cap.K, N: f.cap.N, SegmentSize: segsize}.Round(f.cap.Size).SegmentSize
+	p.wg.Go(p.find)
+	return p
+}
+
+// wait returns when nothing runs any more; the context must have ended.
+func (p *pool) wait() { p.wg.Wait() }
+
+// notify wakes those who wait in get. p.mu is held.
+func (p *pool) notify() {
+	close(p.changed)
+	p.changed = make(chan struct{})
+}
+
+// find asks every server what it holds until the read ends.
+func (p *pool) find() {
+	peers := p.f.c.c.Servers.ForRead(p.f.si)
+	p.mu.Lock()
+	for _, peer := range peers {
+		p.report[peer.ID] = &ServerReport{ID: peer.ID, Name: peer.Name}
+		p.order = append(p.order, peer.ID)
+	}
+	p.mu.Unlock()
+	turns := make(chan struct{}, outstanding)
+	var asking sync.WaitGroup
+	for _, peer := range peers {
+		select {
+		case turns <- struct{}{}:
+		case <-p.ctx.Done():
+		}
+		if p.ctx.Err() != nil {
+			break
+		}
+		asking.Go(func() {
+			// A server that is overdue no longer holds up those behind it.
+			overdue := time.AfterFunc(p.f.c.c.Patience.Straggle, func() { <-turns })
+			p.askOne(peer)
+			if overdue.Stop() {
+				<-turns
+			}
+		})
+	}
+	asking.Wait()
+	p.mu.Lock()
+	p.finding = false
+	p.notify()
+	p.mu.Unlock()
+}
+
+func (p *pool) askOne(peer storage.Peer) {
+	ctx, cancel := context.WithTimeout(p.ctx, p.f.c.c.Patience.Ask)
+	defer cancel()
+	start := time.Now()
+	held, err := peer.Server.Shares(ctx, p.f.si)
+	nums := slices.Sorted(maps.Keys(held))
+	p.trace.asked(peer.ID, nums, err, time.Since(start))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	rep := p.report[peer.ID]
+	rep.Err, rep.Shares = err, nums
+	for _, num := range nums {
+		if int(num) < p.f.cap.N {
+			p.found = append(p.found, &share{num: num, peer: peer, from: held[num]})
+			p.trace.placed(peer.ID, num, true)
+		}
+	}
+	p.notify()
+}
+
+// job is one chunk's use of shares: no share number twice.
+type job struct {
+	used map[storage.ShareNum]bool // guarded by pool.mu
+}
+
+func (p *pool) newJob() *job { return &job{used: map[storage.ShareNum]bool{}} }
+
+var errNoneLeft = errors.New("no further share")
+
+// get returns an open share that job does not use yet, opening one if need
+// be. errNoneLeft when there is none and none can come.
+func (p *pool) get(ctx context.Context, j *job) (*share, error) {
+	widen := time.NewTimer(p.f.c.c.Patience.Hedge)
+	defer widen.Stop()
+	wide := false // several shares of one server will do
+	waitingFor := storage.ShareNum(0)
+	waiting := false
+	for {
+		p.mu.Lock()
+		if s := p.best(j); s != nil {
+			j.used[s.num] = true
+			p.mu.Unlock()
+			return s, nil
+		}
+		if _, still := p.opening[waitingFor]; !waiting || !still {
+			waiting = false
+			if s := p.candidate(j, wide || !p.finding); s != nil {
+				p.startOpening(s)
+				waitingFor, waiting = s.num, true
+			}
+		}
+		over := !waiting && !p.finding && len(p.opening) == 0
+		changed := p.changed
+		p.mu.Unlock()
+		if over {
+			return nil, errNoneLeft
+		}
+		select {
+		case <-changed:
+		case <-widen.C:
+			wide, waiting = true, false // what is being opened is late: open one more
+			widen.Reset(2 * p.f.c.c.Patience.Hedge)
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// best picks the open share that has kept us waiting least. p.mu is held.
+func (p *pool) best(j *job) *share {
+	var best *share
+	for _, s := range p.open {
+		if !j.used[s.num] && (best == nil || s.late < best.late) {
+			best = s
+		}
+	}
+	return best
+}
+
+// candidate picks a share to open: of a server that serves none yet, or, if
+// wide, of the one that serves fewest. p.mu is held.
+func (p *pool) candidate(j *job, wide bool) *share {
+	load := map[string]int{}
+	busy := map[storage.ShareNum]bool{}
+	for _, s := range p.open {
+		load[s.peer.ID]++
+		busy[s.num] = true
+	}
+	for num, s := range p.opening {
+		load[s.peer.ID]++
+		busy[num] = true
+	}
+	var ok []*share
+	for _, s := range p.found {
+		if !busy[s.num] && !j.used[s.num] && (wide || load[s.peer.ID] == 0) {
+			ok = append(ok, s)
+		}
+	}
+	if len(ok) == 0 {
+		return nil
+	}
+	return slices.MinFunc(ok, func(a, b *share) int { return cmp.Compare(load[a.peer.ID], load[b.peer.ID]) })
+}
+
+// startOpening proves a share in the background. p.mu is held.
+func (p *pool) startOpening(s *share) {
+	p.found = slices.DeleteFunc(p.found, func(o *share) bool { return o == s })
+	p.opening[s.num] = s
+	p.wg.Go(func() {
+		ctx, cancel := context.WithTimeout(p.ctx, p.f.c.c.Patience.Stall)
+		defer cancel()
+		opened, err := p.f.chk.OpenShare(ctx, s.from, s.num, p.first)
+		p.mu.Lock()
+		delete(p.opening, s.num)
+		if err == nil {
+			s.opened = opened
+			p.open = append(p.open, s)
+		}
+		p.notify()
+		p.mu.Unlock()
+		if err != nil && p.ctx.Err() == nil {
+			p.drop(s, err)
+		}
+	})
+}
+
+// layout returns once a share has told the file's geometry.
+func (p *pool) layout(ctx context.Context) (chk.Layout, error) {
+	if l, ok := p.f.chk.Layout(); ok {
+		return l, nil
+	}
+	var jobs sync.WaitGroup
+	defer jobs.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	first := make(chan error, p.f.cap.K)
+	j := p.newJob()
+	for range p.f.cap.K { // open all that the first chunk will want, but wait for one
+		jobs.Go(func() {
+			_, err := p.get(ctx, j)
+			first <- err
+		})
+	}
+	for range p.f.cap.K {
+		if err := <-first; err == nil {
+			break
+		}
+	}
+	if l, ok := p.f.chk.Layout(); ok {
+		return l, nil
+	}
+	if ctx.Err() != nil {
+		return chk.Layout{}, context.Cause(ctx)
+	}
+	return chk.Layout{}, p.notEnough(0)
+}
+
+// blame notes which shares keep a job waiting, so that others are preferred.
+func (p *pool) blame(j *job, arrived map[storage.ShareNum][][]byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, s := range p.open {
+		if j.used[s.num] && arrived[s.num] == nil {
+			s.late++
+		}
+	}
+}
+
+// drop stops using a share. A damaged one is reported to its server, once.
+func (p *pool) drop(s *share, why error) {
+	p.mu.Lock()
+	was := len(p.open)
+	p.open = slices.DeleteFunc(p.open, func(o *share) bool { return o == s })
+	if s.opened != nil && len(p.open) == was {
+		p.mu.Unlock()
+		return // another chunk has dropped it already
+	}
+	bad, damaged := errors.AsType[*chk.CorruptError](why)
+	if errors.Is(why, io.EOF) { // shorter than its own table says
+		damaged = true
+	}
+	if damaged {
+		p.corrupt++
+	}
+	if rep := p.report[s.peer.ID]; rep != nil {
+		rep.Err = why
+		rep.Shares = slices.DeleteFunc(rep.Shares, func(n storage.ShareNum) bool { return n == s.num })
+	}
+	p.notify()
+	p.mu.Unlock()
+	p.trace.dropped(s.peer.ID, s.num, why)
+	if damaged {
+		what := "truncated"
+		if bad != nil {
+			what = bad.What
+		}
+		p.f.c.c.Log.Warn("share is damaged", "server", s.peer.ID, "si", p.f.si.Short(), "shnum", s.num, "what", what)
+		go func() { // the reader does not wait for the report; it is bounded by Ask
+			ctx, cancel := background(p.ctx, p.f.c.c.Patience.Ask)
+			defer cancel()
+			s.from.ReportCorrupt(ctx, "does not verify: "+what)
+		}()
+	}
+}
+
+// notEnough says why the file cannot be read, with have good shares at hand.
+func (p *pool) notEnough(have int) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	e := &NotEnoughSharesError{Have: max(have, len(p.open)), Need: p.f.cap.K, Corrupt: p.corrupt}
+	for _, id := range p.order {
+		e.Servers = append(e.Servers, *p.report[id])
+	}
+	return e
+}

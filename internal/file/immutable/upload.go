@@ -1,0 +1,119 @@
+package immutable
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"time"
+
+	"tahoe-go/internal/codec/tagged"
+	"tahoe-go/internal/format/caps"
+	"tahoe-go/internal/format/chk"
+	"tahoe-go/internal/kit/redact"
+	"tahoe-go/internal/storage"
+)
+
+// Result is what an upload did.
+type Result struct {
+	Cap      caps.Cap // CHK or LIT
+	Size     int64    // of the plaintext in bytes
+	Happy    int      // servers of happiness reached
+	Existing int      // shares found in place
+	Pushed   int      // shares sent
+	Servers  []ServerReport
+	Took     Timings
+}
+
+// Timings are the stages of an upload.
+type Timings struct {
+	Key, Place, Push time.Duration
+}
+
+// Source is what is uploaded. It is read up to twice, from the start.
+type Source struct {
+	io.ReadSeeker
+	Size int64 // in bytes, exact
+	// Convergence is the secret within whose circle equal files get equal
+	// caps. Zero: a random key, one pass less, no two caps alike.
+	Convergence redact.Secret
+}
+
+// Upload stores a file. It returns once shares are acknowledged on enough
+// servers, or with *UnhappyError, ErrNoServers, chk.ErrSourceSize, or what
+// reading the source said. Memory is bounded by segments in flight, whatever
+// the size.
+func (c *Client) Upload(ctx context.Context, src Source, tr *Trace) (*Result, error) {
+	if src.Size <= caps.MaxLIT {
+		return literal(src)
+	}
+	start := time.Now()
+	key, err := c.key(ctx, src)
+	if err != nil {
+		return nil, err
+	}
+	u := &upload{
+		Client: c, src: src, trace: tr,
+		si: tagged.StorageIndex(key.Reveal()),
+	}
+	u.enc, err = chk.NewEncoder(chk.Config{Key: key, Size: src.Size, Params: c.params()})
+	if err != nil {
+		return nil, err
+	}
+	keyed := time.Now()
+	p, err := u.place(ctx)
+	if err != nil {
+		return nil, err
+	}
+	placed := time.Now()
+	cap, err := u.push(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	return &Result{
+		Cap: cap, Size: src.Size, Happy: p.happiness(), Existing: p.existing, Pushed: len(p.writers), Servers: p.reports(),
+		Took: Timings{Key: keyed.Sub(start), Place: placed.Sub(keyed), Push: time.Since(placed)},
+	}, nil
+}
+
+// upload is one file on its way.
+type upload struct {
+	*Client
+	src   Source
+	trace *Trace
+	si    storage.Index
+	enc   *chk.Encoder
+}
+
+func (c *Client) params() chk.Params {
+	return chk.Params{K: c.c.K, N: c.c.N, SegmentSize: c.c.SegmentSize}
+}
+
+// literal makes a cap that is the file.
+func literal(src Source) (*Result, error) {
+	data, err := io.ReadAll(io.LimitReader(src, caps.MaxLIT+1))
+	if err != nil {
+		return nil, fmt.Errorf("reading source: %w", err)
+	}
+	if int64(len(data)) != src.Size {
+		return nil, chk.ErrSourceSize
+	}
+	return &Result{Cap: caps.NewLIT(data), Size: src.Size}, nil
+}
+
+// key derives or draws the file's key and rewinds the source.
+func (c *Client) key(ctx context.Context, src Source) (caps.Key, error) {
+	if src.Convergence.IsZero() {
+		var key [16]byte
+		rand.Read(key[:])
+		return caps.NewKey(key), nil
+	}
+	key, err := chk.ConvergentKey(ctx, src, src.Size, c.params(), []byte(src.Convergence.Reveal()))
+	if err != nil {
+		return caps.Key{}, err
+	}
+	if _, err := src.Seek(0, io.SeekStart); err != nil {
+		return caps.Key{}, fmt.Errorf("rewinding source: %w", err)
+	}
+	return key, nil
+}
