@@ -48,8 +48,10 @@ func (c *Config) checkListening() {
 			c.warn("node", "tub.port", "not used: without tub.location nobody can be told of this node", "")
 		}
 	case portOff:
+		n.Listens = true // not to add that nobody can reach the storage server
 		c.problem("node", "tub.port", "tub.port is disabled, but tub.location is not", "write tub.location = disabled too, or give a port")
 	case locOff:
+		n.Listens = true
 		c.problem("node", "tub.location", "tub.location is disabled, but tub.port is not", "write tub.port = disabled too, or say where this node is")
 	default:
 		n.Listens = true

@@ -1,0 +1,312 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"tahoe-go/internal/format/furl"
+	"tahoe-go/internal/kit/durable"
+	"tahoe-go/internal/network/tubcert"
+	"tahoe-go/internal/node/config/endpoint"
+)
+
+// ErrNotEmpty is returned by Create for a folder with something in it.
+var ErrNotEmpty = errors.New("the folder is not empty, and a new node needs one of its own")
+
+// Created is what Create made.
+type Created struct {
+	Identity Identity
+	TubID    string
+	// Server is this node as others may list it, where it serves storage at
+	// places known now; its entry is in EntryFile. Its ID is "" otherwise.
+	Server Server
+	// Later are things that were asked for and are not supported yet: the
+	// directory is good, and the node will not start with it.
+	Later Problems
+}
+
+// Create makes a node directory at dir, which must not exist or be empty. now
+// dates the certificate. On error nothing is left behind; the errors are
+// OptionErrors, ErrNotEmpty, Problems for options that contradict each other,
+// or those of the file system.
+func Create(dir string, o CreateOptions, now time.Time) (Created, error) {
+	if err := o.Check(); err != nil {
+		return Created{}, err
+	}
+	o = o.withDefaults()
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return Created{}, fmt.Errorf("finding the folder: %w", err)
+	}
+	exists, err := emptyOrAbsent(dir)
+	if err != nil {
+		return Created{}, err
+	}
+	w, err := o.place()
+	if err != nil {
+		return Created{}, err
+	}
+	parent := filepath.Dir(dir)
+	if exists {
+		parent = dir // it may be a mount point, and not ours to replace
+	}
+	temp, err := os.MkdirTemp(parent, ".tahoe-create-")
+	if err != nil {
+		return Created{}, fmt.Errorf("making the node directory: %w", err)
+	}
+	defer os.RemoveAll(temp)
+	made, err := o.fill(temp, w, now)
+	if err != nil {
+		return Created{}, err
+	}
+	if !exists {
+		err = os.Rename(temp, dir)
+	} else {
+		err = moveUp(temp, dir)
+	}
+	if err != nil {
+		return Created{}, fmt.Errorf("making the node directory: %w", err)
+	}
+	made.Identity.TubCert = filepath.Join(dir, PrivateDir, tubcert.FileName)
+	return made, syncFolder(filepath.Dir(dir))
+}
+
+func emptyOrAbsent(dir string) (exists bool, err error) {
+	entries, err := os.ReadDir(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+			return false, fmt.Errorf("making the folder above the node directory: %w", err)
+		}
+		return false, nil
+	case err != nil:
+		return true, fmt.Errorf("looking into the node directory: %w", err)
+	case len(entries) > 0:
+		return true, fmt.Errorf("%s: %w", dir, ErrNotEmpty)
+	}
+	return true, nil
+}
+
+// where is what the options come to.
+type where struct {
+	web       string
+	ports     []string
+	locations []string
+	onionPort int // on this machine
+}
+
+func (o CreateOptions) place() (where, error) {
+	w := where{web: o.WebPort}
+	if strings.EqualFold(o.WebPort, "none") {
+		w.web = ""
+	}
+	if o.listens("tcp") {
+		if o.Port != "" {
+			w.ports, w.locations = append(w.ports, o.Port), append(w.locations, o.Location)
+		} else {
+			port, err := o.freePort()
+			if err != nil {
+				return w, err
+			}
+			w.ports = append(w.ports, fmt.Sprintf("tcp:%d", port))
+			w.locations = append(w.locations, "tcp:"+net.JoinHostPort(strings.Trim(o.Hostname, "[]"), strconv.Itoa(port)))
+		}
+	}
+	if o.listens("tor") {
+		w.onionPort = o.Onion.LocalPort
+		if w.onionPort == 0 {
+			port, err := o.freePort()
+			if err != nil {
+				return w, err
+			}
+			w.onionPort = port
+		}
+		w.ports = append(w.ports, fmt.Sprintf("tcp:%d:interface=127.0.0.1", w.onionPort))
+		w.locations = append(w.locations, fmt.Sprintf("tor:%s:%d", strings.ToLower(o.Onion.Host), o.Onion.Port))
+	}
+	if len(w.ports) == 0 {
+		w.ports, w.locations = []string{"disabled"}, []string{"disabled"}
+	}
+	return w, nil
+}
+
+func (o CreateOptions) freePort() (int, error) {
+	if o.FreePort == nil {
+		return 0, errors.New("config: CreateOptions.FreePort is not set")
+	}
+	port, err := o.FreePort()
+	if err != nil {
+		return 0, fmt.Errorf("finding a free port: %w", err)
+	}
+	return port, nil
+}
+
+// fill writes everything into a folder that nobody knows of yet.
+func (o CreateOptions) fill(dir string, w where, now time.Time) (Created, error) {
+	var made Created
+	if err := os.Mkdir(filepath.Join(dir, PrivateDir), 0o700); err != nil {
+		return made, err
+	}
+	private := map[string][]byte{PrivateDir + "/README": []byte(privateReadme)}
+	if o.listens("tor") {
+		private[onionKeyFile] = []byte(o.Onion.Key.Reveal() + "\n")
+	}
+	if o.Kind == ClientNode {
+		private[serversFile] = []byte("storage: {}\n")
+		if !o.Introducer.IsZero() {
+			private[introsFile] = introducersText(o.Introducer)
+		}
+	}
+	for name, text := range private {
+		if err := durable.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			return made, fmt.Errorf("writing %s: %w", name, err)
+		}
+	}
+	if err := durable.WriteFile(filepath.Join(dir, "tahoe-"+string(o.Kind)+".tac"), []byte(tacText), 0o644); err != nil {
+		return made, err
+	}
+	if err := durable.WriteFile(filepath.Join(dir, FileName), []byte(o.cfg(w)), 0o644); err != nil {
+		return made, err
+	}
+	c, err := Options{Home: dir}.Load(dir)
+	if ps, ok := errors.AsType[Problems](err); ok {
+		for _, p := range ps {
+			if !p.Later {
+				return made, ps
+			}
+		}
+		made.Later = ps
+	} else if err != nil {
+		return made, err
+	}
+	return made, made.identify(dir, c, now)
+}
+
+// identify makes what the node is known by.
+func (m *Created) identify(dir string, c *Config, now time.Time) error {
+	var err error
+	if m.Identity, err = EnsureIdentity(dir); err != nil {
+		return err
+	}
+	private, err := os.OpenRoot(filepath.Join(dir, PrivateDir))
+	if err != nil {
+		return err
+	}
+	defer private.Close()
+	cert, err := tubcert.LoadOrCreate(private, tubcert.FileName, now)
+	if err != nil {
+		return fmt.Errorf("making the certificate: %w", err)
+	}
+	m.TubID = cert.TubID()
+	if err := WriteNodeID(dir, m.TubID); err != nil {
+		return err
+	}
+	if c.Kind == IntroducerNode {
+		return nil
+	}
+	if _, err := NewAuthToken(dir); err != nil {
+		return err
+	}
+	if url := webURL(c.Node.WebPort); url != "" {
+		if err := WriteNodeURL(dir, url); err != nil {
+			return err
+		}
+	}
+	hints := Hints(c.Node.TubLocation)
+	if !c.Storage.Enabled {
+		return nil
+	}
+	m.Server, err = EnsureServer(dir, m.Identity, cert, c.Node.Nickname, hints, false)
+	return err
+}
+
+// EnsureServer makes or reads what a storage server announces: its fURL with
+// these hints, its NURLs and its place in the order of servers. It writes
+// EntryFile, unless there are no hints.
+func EnsureServer(dir string, id Identity, cert tubcert.Cert, nickname string, hints []furl.Hint, haveShares bool) (Server, error) {
+	seed, err := id.EnsureSeed(dir, cert.TubIDBytes(), haveShares)
+	if err != nil {
+		return Server{}, err
+	}
+	f, err := EnsureStorageFURL(dir, cert.TubID(), hints)
+	if err != nil {
+		return Server{}, err
+	}
+	s := Server{ID: id.ServerID, Nickname: nickname, FURL: f, NURLs: f.NURLs(cert.SPKI()), Seed: seed}
+	if len(hints) == 0 {
+		return s, nil
+	}
+	return s, s.WriteEntry(dir)
+}
+
+// Hints are those of a location that are known without looking at the
+// machine or asking tor.
+func Hints(location []endpoint.Value) []furl.Hint {
+	var hints []furl.Hint
+	for _, v := range location {
+		if h, ok := v.(endpoint.Hint); ok {
+			hints = append(hints, h.Hint)
+		}
+	}
+	return hints
+}
+
+// webURL is the address of a gateway with a fixed port, or "".
+func webURL(v endpoint.Value) string {
+	scheme, port := "http", 0
+	switch p := v.(type) {
+	case endpoint.TCP:
+		port = p.Port
+	case endpoint.SSL:
+		scheme, port = "https", p.Port
+	}
+	if port == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%s://127.0.0.1:%d/", scheme, port)
+}
+
+// moveUp moves what is in temp into dir, the .tac file, which makes it a node
+// directory, last.
+func moveUp(temp, dir string) error {
+	entries, err := os.ReadDir(temp)
+	if err != nil {
+		return err
+	}
+	var tac string
+	var moved []string
+	for _, e := range append(entries, nil) {
+		name := tac
+		if e != nil {
+			name = e.Name()
+		}
+		if e != nil && strings.HasSuffix(name, ".tac") {
+			tac = name
+			continue
+		}
+		if err := os.Rename(filepath.Join(temp, name), filepath.Join(dir, name)); err != nil {
+			for _, m := range moved {
+				os.RemoveAll(filepath.Join(dir, m))
+			}
+			return err
+		}
+		moved = append(moved, name)
+	}
+	return syncFolder(dir)
+}
+
+func syncFolder(dir string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	return durable.FS{Root: root}.SyncDir(".")
+}
