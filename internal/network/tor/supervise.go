@@ -1,0 +1,373 @@
+package tor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"time"
+
+	"tahoe-go/internal/network/netx"
+	"tahoe-go/internal/network/tor/control"
+)
+
+// How patient the supervisor is. A control port that is back is found within
+// backoffMost and a quarter.
+const (
+	backoffLeast  = 250 * time.Millisecond
+	backoffMost   = 3 * time.Second
+	backoffFactor = 1.7
+
+	// socksOnlyPause is between looks for a control port by a node that needs
+	// none.
+	socksOnlyPause = 30 * time.Second
+	// kickPause keeps dials that fail from making the supervisor busy.
+	kickPause = time.Second
+
+	heartbeat   = 30 * time.Second // notices a control connection that is only half there
+	commandTime = 15 * time.Second
+)
+
+// supervise looks after Tor until ctx ends, whatever happens to tor.
+func (t *Tor) supervise(ctx context.Context) {
+	defer func() {
+		if t.proc != nil {
+			t.proc.stop()
+		}
+	}()
+	delay := backoffLeast
+	for ctx.Err() == nil {
+		began := time.Now()
+		err := t.session(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) > backoffMost { // it stood for a while
+			delay = backoffLeast
+		}
+		t.lost(err)
+		t.pause(ctx, jitter(delay))
+		delay = min(time.Duration(float64(delay)*backoffFactor), backoffMost)
+	}
+}
+
+// jitter spreads d by a quarter either way, so that the nodes of a machine do
+// not all come at once.
+func jitter(d time.Duration) time.Duration {
+	return time.Duration(float64(d) * (0.75 + rand.Float64()/2))
+}
+
+// pause waits for d, or less if somebody wants to connect.
+func (t *Tor) pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	earliest := time.NewTimer(min(d, kickPause))
+	defer earliest.Stop()
+	select {
+	case <-earliest.C:
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-timer.C:
+	case <-t.kick:
+	case <-ctx.Done():
+	}
+}
+
+// lost notes the end of a session: what stood on the control connection is gone.
+func (t *Tor) lost(err error) {
+	if err == nil {
+		return
+	}
+	t.log.Info("tor is away", "err", err)
+	t.board.update(func(l *Ladder) {
+		l.attempts++
+		l.Problem = err.Error()
+		l.Control = netx.Addr{}
+		l.Bootstrap = Bootstrap{}
+		for i := range l.Services {
+			s := &l.Services[i]
+			s.Added, s.Uploaded, s.Asked, s.Reached, s.Problem = false, 0, 0, time.Time{}, ""
+		}
+	})
+}
+
+// session finds tor and stays with it until it is lost. nil means that there is
+// nothing to stay with: Tor is there, its control port is not, and is not
+// needed.
+func (t *Tor) session(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	candidates, err := t.controlCandidates(ctx)
+	if err != nil {
+		t.board.update(func(l *Ladder) { l.SOCKS = netx.Addr{} })
+		return err
+	}
+	c, at, controlErr := t.findControl(ctx, candidates, t.onEvent)
+	if controlErr != nil {
+		return t.socksOnly(ctx, controlErr)
+	}
+	defer c.Close()
+	if err := t.prepare(ctx, c); err != nil {
+		return err
+	}
+	socks, err := t.chooseSOCKS(ctx, c)
+	if err != nil {
+		return err
+	}
+	if t.proc != nil {
+		t.proc.looks = 0
+	}
+	t.log.Info("tor found", "control", at.String(), "socks", socks.String())
+	t.board.update(func(l *Ladder) {
+		l.attempts++
+		l.Connects++
+		l.Control, l.SOCKS, l.Problem = at, socks, ""
+	})
+	return t.stay(ctx, c)
+}
+
+// controlCandidates says where the control port may be, launching tor first if
+// it is ours and not running.
+func (t *Tor) controlCandidates(ctx context.Context) ([]netx.Addr, error) {
+	if t.cfg.Launch {
+		a, err := t.launched(ctx)
+		return []netx.Addr{a}, err
+	}
+	if t.cfg.Control != (netx.Addr{}) {
+		return []netx.Addr{t.cfg.Control}, nil
+	}
+	if t.cfg.SOCKS != (netx.Addr{}) && !t.serves() {
+		// Another tor may have a control port here; its progress would be
+		// taken for that of the one whose SOCKS port was configured.
+		return nil, nil
+	}
+	return usualControl, nil
+}
+
+func (t *Tor) serves() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.services) > 0
+}
+
+// socksOnly makes do without a control port.
+func (t *Tor) socksOnly(ctx context.Context, controlErr error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	if t.cfg.Launch {
+		return controlErr
+	}
+	candidates := usualSOCKS
+	if t.cfg.SOCKS != (netx.Addr{}) {
+		candidates = []netx.Addr{t.cfg.SOCKS}
+	}
+	at, err := t.findSOCKS(ctx, candidates)
+	if err != nil {
+		t.board.update(func(l *Ladder) { l.SOCKS = netx.Addr{} })
+		return joinLooked(controlErr, err)
+	}
+	t.board.update(func(l *Ladder) { l.SOCKS = at })
+	if t.serves() {
+		return controlErr
+	}
+	t.board.update(func(l *Ladder) {
+		l.attempts++
+		l.Problem = ""
+		l.Bootstrap = Bootstrap{}
+		if t.cfg.Control != (netx.Addr{}) {
+			l.Problem = controlErr.Error()
+		}
+	})
+	timer := time.NewTimer(jitter(socksOnlyPause))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-t.kick: // a dial failed, or there is a service now
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// joinLooked makes one error of two searches.
+func joinLooked(errs ...error) error {
+	var all NotFoundError
+	for _, err := range errs {
+		one, ok := errors.AsType[*NotFoundError](err)
+		if !ok {
+			return errors.Join(errs...)
+		}
+		all.Looked = append(all.Looked, one.Looked...)
+	}
+	return &all
+}
+
+// events are what the ladder and the services need to hear.
+var events = []string{"STATUS_CLIENT", "STATUS_GENERAL", "HS_DESC"}
+
+// prepare sets up a fresh control connection.
+func (t *Tor) prepare(ctx context.Context, c *control.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, commandTime)
+	defer cancel()
+	if t.cfg.Launch {
+		if err := c.TakeOwnership(ctx); err != nil {
+			return err
+		}
+		// Ownership of the connection is enough; the process id could be
+		// another's one day.
+		if err := c.ResetConf(ctx, "__OwningControllerProcess"); err != nil {
+			return err
+		}
+	}
+	err := c.SetEvents(ctx, events...)
+	if refused, ok := errors.AsType[*control.Error](err); ok {
+		// A filter before tor (Whonix, Tails) knows some of them only.
+		t.log.Debug("tor does not report everything", "err", refused)
+		if err = c.SetEvents(ctx, "HS_DESC"); err != nil {
+			t.log.Warn("tor will not say whether onion services are published", "err", err)
+		}
+		err = ctx.Err()
+	}
+	if err != nil {
+		return err
+	}
+	return t.refresh(ctx, c)
+}
+
+// refresh asks tor for its progress. A refusal is an answer: tor is alive.
+func (t *Tor) refresh(ctx context.Context, c *control.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, commandTime)
+	defer cancel()
+	info, err := c.GetInfo(ctx, "status/bootstrap-phase")
+	if _, refused := errors.AsType[*control.Error](err); refused {
+		t.board.update(func(l *Ladder) { l.Bootstrap = Bootstrap{} })
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	t.bootstrapped(control.Keys(info["status/bootstrap-phase"]))
+	return nil
+}
+
+// bootstrapped takes the words of a BOOTSTRAP status.
+func (t *Tor) bootstrapped(keys map[string]string) {
+	percent, err := strconv.Atoi(keys["PROGRESS"])
+	if err != nil || percent < 0 || percent > 100 {
+		return
+	}
+	t.board.update(func(l *Ladder) {
+		b := &l.Bootstrap
+		if !b.Known || b.Percent != percent {
+			*b = Bootstrap{Known: true, Percent: percent, Since: time.Now()}
+		}
+		b.Summary = keys["SUMMARY"]
+		if w := keys["WARNING"]; w != "" { // it stands until there is progress
+			b.Warning = w
+		}
+	})
+}
+
+// chooseSOCKS returns the SOCKS port that belongs to the tor behind c.
+func (t *Tor) chooseSOCKS(ctx context.Context, c *control.Conn) (netx.Addr, error) {
+	if t.cfg.SOCKS != (netx.Addr{}) {
+		return t.cfg.SOCKS, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, commandTime)
+	defer cancel()
+	listeners := socksOf(ctx, c)
+	if t.cfg.Launch { // no need to prove that it is Tor
+		if len(listeners) == 0 {
+			return netx.Addr{}, errors.New("the tor that we launched opened no SOCKS port")
+		}
+		return listeners[0], nil
+	}
+	if at, err := t.findSOCKS(ctx, listeners); err == nil {
+		return at, nil
+	}
+	// tor does not say (a filter before it), or will not let us there.
+	at, err := t.findSOCKS(ctx, usualSOCKS)
+	if err != nil {
+		return at, fmt.Errorf("tor's control port answers, but there is no SOCKS port: %w", err)
+	}
+	return at, nil
+}
+
+// stay keeps the onion services published and watches the connection until it
+// ends.
+func (t *Tor) stay(ctx context.Context, c *control.Conn) error {
+	ctx, cancel := context.WithCancel(ctx)
+	k := keeper{tor: t, control: c, kept: map[*service]bool{}}
+	defer k.wg.Wait()
+	defer cancel()
+	beat := time.NewTicker(heartbeat)
+	defer beat.Stop()
+	for {
+		k.keepAll(ctx)
+		select {
+		case <-c.Done():
+			return c.Err()
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-t.added:
+		case <-beat.C:
+			if err := t.refresh(ctx, c); err != nil {
+				return err
+			}
+		case <-t.kick:
+			if err := t.recheck(ctx, c); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// recheck looks for the SOCKS port again: a dial found nobody there.
+func (t *Tor) recheck(ctx context.Context, c *control.Conn) error {
+	at, err := t.chooseSOCKS(ctx, c)
+	if err != nil {
+		return err
+	}
+	t.board.update(func(l *Ladder) {
+		l.attempts++
+		l.SOCKS = at
+	})
+	return t.refresh(ctx, c)
+}
+
+// onEvent takes what tor reports. It runs on the connection's reading goroutine.
+func (t *Tor) onEvent(e control.Event) {
+	switch e.Name {
+	case "HS_DESC":
+		if len(e.Words) > 1 {
+			if s := t.serviceOf(e.Words[1]); s != nil {
+				s.onDescriptor(e)
+			}
+		}
+	case "STATUS_CLIENT":
+		if len(e.Words) > 1 && e.Words[1] == "BOOTSTRAP" {
+			t.bootstrapped(e.Keys)
+		}
+	case "STATUS_GENERAL":
+		if len(e.Words) > 1 && e.Words[1] == "CLOCK_SKEW" {
+			if s, err := strconv.ParseInt(e.Keys["SKEW"], 10, 32); err == nil {
+				t.log.Warn("tor finds this machine's clock wrong", "skew_seconds", s)
+				t.board.update(func(l *Ladder) { l.ClockSkew = time.Duration(s) * time.Second })
+			}
+		}
+	}
+}
+
+func (t *Tor) serviceOf(id string) *service {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, s := range t.services {
+		if s.addr.ServiceID() == id {
+			return s
+		}
+	}
+	return nil
+}
