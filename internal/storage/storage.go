@@ -60,10 +60,12 @@ type Server interface {
 
 // Immutables is the write-once half of a server.
 type Immutables interface {
-	// Allocate asks the server to take shares of exactly size bytes. All shares
-	// it holds under si, asked for or not, get their lease added or renewed and are listed in
-	// Have. Doubles in nums count once. A number in neither set was refused: the server is full or
-	// read-only, the share is too large, or somebody else is writing it.
+	// Allocate asks the server to take shares of exactly size bytes. All
+	// shares it holds under si, asked for or not, get their lease added or
+	// renewed and are listed in Have. A number in neither set was refused:
+	// the server is full or read-only, the share is too large, or somebody
+	// else is writing it. Doubles in nums count once. ErrNoSpace when a lease
+	// on a share that is held would not fit.
 	Allocate(ctx context.Context, si Index, nums []ShareNum, size int64, ls LeaseSecrets) (*Allocation, error)
 	// Shares returns a reader for each complete share held under si; an
 	// empty map when there is none. Readers hold no resources.

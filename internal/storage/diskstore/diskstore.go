@@ -79,6 +79,7 @@ const maxHandles = 256
 // Open readies the directory: makes what is missing, throws away what an
 // earlier process left in incoming, and puts the directories it found on disk.
 func Open(cfg Config) (*Store, error) {
+	_, missing := os.Stat(cfg.Dir)
 	sharesDir := filepath.Join(cfg.Dir, "shares")
 	advisoriesDir := filepath.Join(cfg.Dir, "corruption-advisories")
 	for _, dir := range []string{cfg.Dir, sharesDir, advisoriesDir} {
@@ -94,7 +95,11 @@ func Open(cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the share store: %w", err), shares.Close())
 	}
-	if err := syncPath(cfg.Dir); err != nil {
+	err = syncPath(cfg.Dir)
+	if err == nil && missing != nil {
+		err = syncPath(filepath.Dir(cfg.Dir))
+	}
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("opening the share store: %w", err), shares.Close(), advisories.Close())
 	}
 	return open(cfg, shares, advisories)

@@ -13,8 +13,7 @@ import (
 	"tahoe-go/internal/storage"
 )
 
-// Allocate implements storage.Immutables. ErrNoSpace when a lease on a share
-// that is held would not fit.
+// Allocate implements storage.Immutables.
 func (s *Store) Allocate(ctx context.Context, si storage.Index, nums []storage.ShareNum, size int64, ls storage.LeaseSecrets) (*storage.Allocation, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
