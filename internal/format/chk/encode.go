@@ -104,8 +104,11 @@ func (s *Segment) Hold(n int) { s.holds.Add(int32(n)) }
 // and once more for each Hold, from any goroutine, even after the loop has
 // ended. The encoder waits when all segments in flight are held.
 func (s *Segment) Release() {
-	if s.holds.Add(-1) == 0 {
+	switch n := s.holds.Add(-1); {
+	case n == 0:
 		s.free <- s.buf // has room for all
+	case n < 0:
+		panic("chk: internal error: segment released too often")
 	}
 }
 

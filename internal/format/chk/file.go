@@ -79,11 +79,11 @@ func (f *File) learn(packed []byte) (*known, error) {
 	}
 	ueb, err := ParseUEB(packed)
 	if err != nil {
-		return nil, fmt.Errorf("the file's own UEB: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrBadEncoding, err)
 	}
 	layout, err := ueb.layout(f.info.K, f.info.N, f.info.Size)
 	if err != nil {
-		return nil, fmt.Errorf("the file's own UEB: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrBadEncoding, err)
 	}
 	f.known = &known{ueb: ueb, packed: bytes.Clone(packed), layout: layout,
 		crypttext: newPageTree(layout.treeDepth(), ueb.CrypttextRoot)}
@@ -92,10 +92,10 @@ func (f *File) learn(packed []byte) (*known, error) {
 
 // Decode turns k proven blocks of segment seg, by share number, into the
 // segment's ciphertext, proven too. The result uses buf if that is large
-// enough, for which k blocks' size always is. Blocks are not changed; they
-// may be what Share.Block returned, and must come from open shares of this
-// file. SegmentError when the blocks make something else than the cap stands
-// for. Decrypt with Cipher.XOR at seg times the segment size.
+// enough for k blocks; it must not overlap them. Blocks are not changed. They
+// must be what Share.Block returned for this segment and this File.
+// SegmentError when they make something else than the cap stands for.
+// Decrypt with Cipher.XOR at seg times the segment size.
 func (f *File) Decode(seg int64, blocks map[ids.ShareNum][]byte, buf []byte) ([]byte, error) {
 	known := f.get()
 	if known == nil {

@@ -212,21 +212,20 @@ func TestForeignShares(t *testing.T) {
 // says: no share is wrong, the segment is.
 func TestInconsistentFile(t *testing.T) {
 	m := encodeAll(t, Config{Key: testKey, Params: Params{1, 2, 500}}, pat(900, 5))
-	l := m.layout
+	l, share := m.layout, shareRoot(t, m)
+	var ueb []byte
 	for i := range m.shares {
-		ueb := l.packUEB(roots{crypttextRoot: Hash{1}, shareRoot: Hash(shareRoot(t, m))})
 		tree := make([]byte, l.TreeSize)
 		evil := []Hash{{2}, {3}}
 		copy(tree[hashSize:], append(evil[0][:], evil[1][:]...))
 		root := tagged.TreeNode(&evil[0], &evil[1])
-		ueb = l.packUEB(roots{crypttextRoot: root, shareRoot: Hash(shareRoot(t, m))})
+		copy(tree, root[:])
 		copy(m.shares[i][l.Header.CrypttextTree:], tree)
-		copy(m.shares[i][l.Header.CrypttextTree:], root[:])
-		copy(m.shares[i][l.Header.UEB+4:], ueb)
-		m.cap.UEBHash = tagged.UEB(ueb)
+		ueb = l.packUEB(roots{crypttextRoot: root, shareRoot: share})
 	}
+	m.setUEB(ueb)
 	_, err := decodeAll(t.Context(), m, 0)
-	if s, ok := errors.AsType[*SegmentError](err); !ok || s.Segment != 0 {
+	if s, ok := errors.AsType[*SegmentError](err); !ok || s.Segment != 0 || !errors.Is(err, ErrBadEncoding) {
 		t.Errorf("got %v, want a SegmentError", err)
 	}
 }

@@ -32,14 +32,14 @@ type Share struct {
 // OpenShare reads from src what proves that it is share num of the file. The
 // layout is guessed from the default segment size (or known, from an earlier
 // share), so that header, chain, UEB, the block of segment first and the
-// hashes that prove it are asked for in one batch of parallel reads, at most
-// four and mostly one or two; after a wrong guess, as for files with other
-// segment sizes, a second batch follows, rarely a third. first may be
+// hashes that prove it are asked for in one batch: a single read for a file
+// of one segment, else mostly two in parallel. After a wrong guess, as for
+// files with other segment sizes, a second batch follows, for the oldest
+// files a third. first may be
 // negative: no block is read ahead.
 //
-// CorruptError when the share is not what the cap says; other errors are
-// those of src, or (errors of bad UEBs and ErrUnsupported) of whoever made
-// the cap.
+// CorruptError when the share is not what the cap says, ErrBadEncoding when
+// the cap's own UEB makes no sense; other errors are those of src.
 func (f *File) OpenShare(ctx context.Context, src BlockSource, num ids.ShareNum, first int64) (*Share, error) {
 	if int(num) >= f.info.N {
 		return nil, &CorruptError{num, fmt.Sprintf("there are only %d shares", f.info.N)}
@@ -81,7 +81,7 @@ func (s *Share) wants(l *Layout, h Header, uebSize, first int64) []ids.Span {
 		end.Len = limit // a header that will be refused
 	}
 	if s.known != nil {
-		end.Len = min(end.Len, max(h.UEB-h.ShareChain, 0)) // needs no UEB
+		end.Len = min(end.Len, h.UEB-h.ShareChain) // needs no UEB
 	}
 	spans := []ids.Span{end}
 	if l == nil || first < 0 || first >= l.Segments {

@@ -23,8 +23,9 @@ type roots struct {
 	shareRoot     Hash
 }
 
-// UEB is what a URI extension block says. Fields that a UEB may lack are
-// marked by Has; unknown ones are ignored, as early writers had more.
+// UEB is what a URI extension block says. Unknown fields are ignored, as early
+// writers had more; those that repeat what the cap and the segment size
+// settle may be absent, and are compared with it otherwise.
 type UEB struct {
 	SegmentSize   int64
 	CrypttextRoot Hash
