@@ -17,8 +17,9 @@ import (
 const (
 	maxAllocateBody = 8 << 10
 	maxCorruptBody  = 32 << 10
-	maxReason       = 32765
-	maxAnswer       = 1 << 20 // 8,192 missing ranges take 230 KiB
+	maxReason       = 32765               // by the schema
+	maxReasonSent   = maxCorruptBody - 11 // what fits, which the schema overlooks
+	maxAnswer       = 1 << 20             // 8,192 missing ranges take 230 KiB
 	maxErrorBody    = 10_000
 )
 
@@ -200,8 +201,8 @@ func clipReason(s string) string {
 		return "no reason given"
 	}
 	s = strings.ToValidUTF8(s, "?")
-	if len(s) > maxReason {
-		s = s[:maxReason]
+	if len(s) > maxReasonSent {
+		s = s[:maxReasonSent]
 		for !utf8.ValidString(s) {
 			s = s[:len(s)-1]
 		}

@@ -204,7 +204,7 @@ func noEOF(err error) error {
 	return err
 }
 
-// ReportCorrupt implements storage.ShareReader. A reason longer than 32,765
+// ReportCorrupt implements storage.ShareReader. A reason longer than 32,757
 // bytes is cut.
 func (r shareReader) ReportCorrupt(ctx context.Context, reason string) error {
 	reason = clipReason(reason)
