@@ -8,13 +8,19 @@ import (
 	"syscall"
 
 	"tahoe-go/internal/face/cli"
+	"tahoe-go/internal/node/node"
 )
 
-func main() {
+func main() { os.Exit(run()) }
+
+func run() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	code := cli.Main(ctx, cli.Env{
+	defer stop()
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	return cli.Main(ctx, cli.Env{
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv,
+		RunNode: func(ctx context.Context, dir string, o cli.RunOptions) error {
+			return node.Run(ctx, dir, node.Options(o))
+		},
 	})
-	stop()
-	os.Exit(code)
 }

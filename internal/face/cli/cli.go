@@ -38,30 +38,8 @@ type RunOptions struct {
 	Stdout, Stderr  io.Writer
 	AllowStdinClose bool
 	LogLevel        string // debug, info, warn, error
+	Home            string // what ~ stands for in paths
 	Env             func(string) string
-}
-
-// Exit codes. They are part of the interface: see docs/operating.md.
-const (
-	exitOK       = 0
-	exitFailed   = 1 // the command could not do it, or was called wrongly
-	exitProblems = 2 // bad configuration; for ls and status: not found, not reachable
-	exitPolicy   = 3 // refused because it would leave the anonymous network
-)
-
-// exitError carries an exit code and what to tell the user. An empty Msg
-// prints nothing: the command has spoken already.
-type exitError struct {
-	Code int
-	Msg  string
-	Hint string // what to do about it
-}
-
-func (e *exitError) Error() string { return e.Msg }
-
-// fail builds an error with the usual exit code and a hint.
-func fail(hint, format string, args ...any) error {
-	return &exitError{Code: exitFailed, Msg: fmt.Sprintf(format, args...), Hint: hint}
 }
 
 // app is what the commands share: the world and the global flags.
@@ -107,7 +85,7 @@ func (a *app) root() *cobra.Command {
 	root.PersistentFlags().StringVarP(&a.dir, "node-directory", "d", "", "node directory (default ~/.tahoe)")
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print nothing on standard output")
 	root.Flags().BoolP("version", "V", false, "print the version and exit")
-	root.AddCommand(a.versionCmd(), a.runCmd())
+	root.AddCommand(a.createNodeCmd(), a.createClientCmd(), a.createIntroducerCmd(), a.runCmd(), a.versionCmd())
 	interspersedOff(root)
 	return root
 }

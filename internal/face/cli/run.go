@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"os"
+
 	"github.com/spf13/cobra"
 )
 
@@ -14,18 +16,16 @@ func (a *app) runCmd() *cobra.Command {
 			"or a terminal, reaches its end (--allow-stdin-close turns that off; /dev/null never counts).",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			operand := ""
-			if len(args) == 1 {
-				operand = args[0]
-			}
-			dir, err := a.nodeDir(basedir, operand)
+			dir, err := a.nodeDir(basedir, operand(args))
 			if err != nil {
 				return err
 			}
-			return a.RunNode(cmd.Context(), dir, RunOptions{
+			home, _ := os.UserHomeDir() // without one, ~ in tahoe.cfg is a problem
+			err = a.RunNode(cmd.Context(), dir, RunOptions{
 				Stdin: a.Stdin, Stdout: a.Stdout, Stderr: a.Stderr,
-				AllowStdinClose: allowClose, LogLevel: level, Env: a.Getenv,
+				AllowStdinClose: allowClose, LogLevel: level, Home: home, Env: a.Getenv,
 			})
+			return a.runError(dir, err)
 		},
 	}
 	c.Flags().StringVarP(&basedir, "basedir", "C", "", "node directory")

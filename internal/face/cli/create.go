@@ -1,0 +1,256 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"tahoe-go/internal/kit/redact"
+	"tahoe-go/internal/network/netx"
+	"tahoe-go/internal/network/tor/onion"
+	"tahoe-go/internal/node/config"
+)
+
+// createFlags are the options that the create commands share.
+type createFlags struct {
+	config.CreateOptions
+	basedir    string
+	introducer string
+	listen     string
+	join       string
+}
+
+func (f *createFlags) common(fs *pflag.FlagSet) {
+	fs.StringVarP(&f.basedir, "basedir", "C", "", "node directory")
+	fs.BoolVar(&f.HideIP, "hide-ip", false, "keep this machine's address from everyone: all connections through Tor")
+}
+
+func (f *createFlags) client(fs *pflag.FlagSet) {
+	fs.StringVarP(&f.Nickname, "nickname", "n", "", "name that others see")
+	fs.StringVarP(&f.introducer, "introducer", "i", "", "fURL of the grid's introducer")
+	fs.StringVarP(&f.WebPort, "webport", "p", config.DefaultWebPort, "where the web gateway listens; none for no gateway")
+	fs.IntVar(&f.Needed, "shares-needed", 3, "shares needed to read a new file back")
+	fs.IntVar(&f.Happy, "shares-happy", 7, "servers that new files must be spread over at least")
+	fs.IntVar(&f.Total, "shares-total", 10, "shares made of a new file")
+	fs.StringVar(&f.join, "join", "", "invite code")
+}
+
+func (f *createFlags) where(fs *pflag.FlagSet) {
+	fs.StringVar(&f.listen, "listen", "tcp", "how others reach this node: tcp, tor, or none (tcp,tor for both)")
+	fs.StringVar(&f.Hostname, "hostname", "", "name or address of this machine for others (with --listen=tcp)")
+	fs.StringVar(&f.Port, "port", "", "endpoint to listen on, with --location")
+	fs.StringVar(&f.Location, "location", "", "hints that others get, with --port")
+	fs.BoolVar(&f.TorLaunch, "tor-launch", false, "start a tor of the node's own")
+	fs.StringVar(&f.TorExecutable, "tor-executable", "", "tor program for --tor-launch")
+	fs.StringVar(&f.TorControlPort, "tor-control-port", "", "control port of a running tor, as unix:PATH or tcp:127.0.0.1:PORT")
+	for _, name := range []string{"i2p-sam-port", "i2p-executable"} {
+		fs.String(name, "", "not supported yet")
+		fs.MarkHidden(name)
+	}
+	fs.Bool("i2p-launch", false, "not supported yet")
+	fs.MarkHidden("i2p-launch")
+}
+
+func (a *app) createNodeCmd() *cobra.Command {
+	var f createFlags
+	c := &cobra.Command{
+		Use:   "create-node [NODEDIR]",
+		Short: "make the directory of a node that stores files and offers storage",
+		Long: "Makes a node directory with its keys and settings; `tahoe run` then runs it.\n" +
+			"Others must be able to reach the node: say how with --hostname, or use --listen=tor.",
+		Example: "  tahoe create-node --listen=tor --hide-ip ~/server     an onion service\n" +
+			"  tahoe create-node --hostname=storage.example.org      on the clear network",
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.create(cmd, &f, args) },
+	}
+	f.common(c.Flags())
+	f.client(c.Flags())
+	f.where(c.Flags())
+	c.Flags().BoolVar(&f.NoStorage, "no-storage", false, "offer no storage to others")
+	c.Flags().StringVar(&f.StorageDir, "storage-dir", "", "folder for others' shares")
+	c.Flags().BoolVar(&f.Helper, "helper", false, "run an upload helper (not supported yet)")
+	return c
+}
+
+func (a *app) createClientCmd() *cobra.Command {
+	f := createFlags{listen: "none"}
+	f.NoStorage = true
+	c := &cobra.Command{
+		Use:   "create-client [NODEDIR]",
+		Short: "make the directory of a node that only stores and fetches files",
+		Long: "Makes a node directory with its keys and settings; `tahoe run` then runs it.\n" +
+			"A client offers no storage and listens to nobody but this machine.",
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error { return a.create(cmd, &f, args) },
+	}
+	f.common(c.Flags())
+	f.client(c.Flags())
+	return c
+}
+
+func (a *app) createIntroducerCmd() *cobra.Command {
+	return &cobra.Command{
+		Use:                "create-introducer NODEDIR",
+		Short:              "make the directory of an introducer (not supported yet)",
+		Hidden:             true,
+		DisableFlagParsing: true,
+		RunE: func(*cobra.Command, []string) error {
+			return fail("list storage servers with `tahoe add-server` instead", "introducers are not supported yet")
+		},
+	}
+}
+
+// create makes a node directory and says what to do next.
+func (a *app) create(cmd *cobra.Command, f *createFlags, args []string) error {
+	dir, err := a.nodeDir(f.basedir, operand(args))
+	if err != nil {
+		return err
+	}
+	if f.join != "" {
+		return fail("make the node without it and use `tahoe add-server`", "--join: invite codes are not supported yet")
+	}
+	for _, name := range []string{"i2p-sam-port", "i2p-executable", "i2p-launch"} {
+		if cmd.Flags().Changed(name) {
+			return fail("", "--%s: I2P is not supported yet", name)
+		}
+	}
+	o := f.CreateOptions
+	o.Kind = config.ClientNode
+	o.Listen = strings.Split(f.listen, ",")
+	o.FreePort = func() (int, error) { return freePort(cmd.Context()) }
+	if f.introducer != "" {
+		o.Introducer = redact.New(f.introducer)
+	}
+	if f.listensToTor() {
+		if err := f.prepareTor(&o); err != nil {
+			return err
+		}
+	}
+	made, err := config.Create(dir, o, time.Now())
+	if err != nil {
+		return createError(err)
+	}
+	a.created(dir, o, made)
+	return nil
+}
+
+func (f *createFlags) listensToTor() bool {
+	for l := range strings.SplitSeq(f.listen, ",") {
+		if l == "tor" {
+			return true
+		}
+	}
+	return false
+}
+
+// prepareTor makes the onion key, which needs no running tor, and settles
+// which tor will publish it: the system's if its control socket is there, else
+// one of the node's own.
+func (f *createFlags) prepareTor(o *config.CreateOptions) error {
+	key, err := onion.NewKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	o.Onion = config.Onion{Host: key.Address().String(), Key: redact.New(key.Reveal())}
+	if f.TorLaunch || f.TorControlPort != "" {
+		return nil
+	}
+	if _, err := os.Stat("/run/tor/control"); err == nil {
+		return nil // config's default
+	}
+	if _, err := exec.LookPath("tor"); err == nil {
+		o.TorLaunch = true
+	}
+	return nil
+}
+
+// freePort finds a TCP port that nobody listens on.
+func freePort(ctx context.Context) (int, error) {
+	l, err := netx.Loopback{}.Listen(ctx, netx.Addr{Kind: netx.TCP, Host: "127.0.0.1"})
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// createError turns what Create said into what to do about it.
+func createError(err error) error {
+	if errors.Is(err, config.ErrNotEmpty) {
+		return fail("choose another folder, or empty this one; nothing was changed", "%v", err)
+	}
+	if errs, ok := errors.AsType[config.OptionErrors](err); ok {
+		return &exitError{Code: exitFailed, Msg: strings.Join(errs, "\ntahoe: ")}
+	}
+	return err
+}
+
+// created says what was made, what is still missing, and how to go on.
+func (a *app) created(dir string, o config.CreateOptions, made config.Created) {
+	say := func(format string, args ...any) { fmt.Fprintf(a.Stdout, format+"\n", args...) }
+	say("Node created in %s", dir)
+	switch {
+	case o.Onion.Host != "":
+		say("  onion address  %s", o.Onion.Host)
+		tor := "the tor that runs at " + firstOf(o.TorControlPort, config.DefaultTorControl)
+		if o.TorLaunch {
+			tor = "a tor of its own, started with it"
+		}
+		say("  Tor            %s", tor)
+	case o.HideIP:
+		say("  Tor            all connections go through it; nobody is told this machine's address")
+	}
+	if made.Server.ID != "" {
+		say("  for clients    %s", filepath.Join(dir, filepath.FromSlash(config.EntryFile)))
+		say("                 whoever has this file may store here: hand it over safely, then `tahoe add-server`")
+	}
+	for _, p := range made.Later {
+		say("  not yet        %s", p)
+	}
+	say("")
+	say("Run it with:   tahoe run %s", shellWord(dir))
+	if o.NoStorage {
+		say("Servers are added with:   tahoe -d %s add-server FILE", shellWord(dir))
+	}
+}
+
+func firstOf(s ...string) string {
+	for _, t := range s {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}
+
+// shellWord quotes a path for pasting, if need be.
+func shellWord(s string) string {
+	if strings.IndexFunc(s, func(r rune) bool {
+		return !(r == '/' || r == '.' || r == '-' || r == '_' || r == '~' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z')
+	}) < 0 {
+		return s
+	}
+	if strings.Contains(s, "'") {
+		return strconv.Quote(s)
+	}
+	return "'" + s + "'"
+}
+
+// operand is the one operand, or "".
+func operand(args []string) string {
+	if len(args) == 0 {
+		return ""
+	}
+	return args[0]
+}
