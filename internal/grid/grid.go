@@ -110,7 +110,7 @@ func (g *Grid) Add(k Known) {
 		old.cancel()
 	}
 	ctx, cancel := context.WithCancel(g.ctx)
-	s := &server{g: g, known: k, cancel: cancel, suspect: make(chan struct{}, 1), status: Status{State: Connecting}}
+	s := &server{g: g, known: k, cancel: cancel, suspect: make(chan struct{}, 1), retry: make(chan struct{}, 1), status: Status{State: Connecting}}
 	g.servers[k.ID] = s
 	g.wg.Go(func() { s.run(ctx) })
 }
@@ -123,6 +123,29 @@ func (g *Grid) Remove(id string) {
 		s.cancel()
 		delete(g.servers, id)
 		g.notify()
+	}
+}
+
+// Watch returns a channel that is closed at the next change of a server's
+// state.
+func (g *Grid) Watch() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.changed
+}
+
+// Retry tries every server that is not connected now instead of when its time
+// comes: a way to them has just opened.
+func (g *Grid) Retry() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, s := range g.servers {
+		if s.peer == nil {
+			select {
+			case s.retry <- struct{}{}:
+			default: // told already
+			}
+		}
 	}
 }
 

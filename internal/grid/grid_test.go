@@ -221,3 +221,22 @@ func TestServerWithoutAddress(t *testing.T) {
 		}
 	})
 }
+
+func TestRetryDoesNotWaitForItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFake()
+		f.down.Store(true)
+		g := New(Config{Open: open(map[string]*fake{"s.example": f}), RetryMin: time.Hour, RetryMax: time.Hour})
+		defer g.Close()
+		g.Add(known("s", "s.example"))
+		g.Wait(t.Context(), 1)
+		synctest.Wait() // it waits for its time now
+		f.down.Store(false)
+		start, changed := time.Now(), g.Watch()
+		g.Retry()
+		<-changed
+		if st := g.Status()[0]; st.State != Connected || time.Since(start) > time.Second {
+			t.Errorf("state %q after %v, want connected at once", st.State, time.Since(start))
+		}
+	})
+}

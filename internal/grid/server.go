@@ -69,6 +69,7 @@ type server struct {
 	known   Known
 	cancel  context.CancelFunc
 	suspect chan struct{} // a call failed: see whether the server is still there
+	retry   chan struct{} // do not wait any longer before the next attempt
 
 	// guarded by g.mu
 	status Status
@@ -88,7 +89,9 @@ func (s *server) run(ctx context.Context) {
 			pause := jitter(wait)
 			s.lost(err, pause)
 			wait = min(2*wait, s.g.c.RetryMax)
-			sleep(ctx, pause)
+			if s.sleep(ctx, pause) {
+				wait = s.g.c.RetryMin
+			}
 			continue
 		}
 		wait = s.g.c.RetryMin
@@ -241,11 +244,15 @@ func answered(err error) bool {
 // jitter returns a time between half and one and a half of d.
 func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 
-func sleep(ctx context.Context, d time.Duration) {
+// sleep ends early, and reports so, when Retry is called.
+func (s *server) sleep(ctx context.Context, d time.Duration) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 	case <-ctx.Done():
+	case <-s.retry:
+		return true
 	}
+	return false
 }
