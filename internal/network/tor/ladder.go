@@ -115,7 +115,9 @@ func (l Ladder) controlRung() Rung {
 	switch {
 	case l.Control != netx.Addr{}:
 		r.Text = "authenticated to tor " + l.Version + " at " + l.Control.String()
-	case l.SOCKS != netx.Addr{} && !l.needsOnion:
+	case l.SOCKS == netx.Addr{}:
+		r.State, r.Text = Waiting, "waiting for Tor"
+	case !l.needsOnion:
 		r.State, r.Text = Unknown, "no control port in use; connections need only SOCKS"
 		if l.Problem != "" {
 			r.Text += " (" + l.Problem + ")"

@@ -66,8 +66,9 @@ func makeRunDir(cfg Config) (*runDir, error) {
 	return r, nil
 }
 
-// unspeakable are the characters that ADD_ONION has no spelling for.
-const unspeakable = " \t\r\n\"\\,"
+// unspeakable are the characters of a socket's path that ADD_ONION, or torrc
+// after "unix:", has no spelling for.
+const unspeakable = " \t\r\n\"\\,#'"
 
 // shortDir makes a folder of our own with a short path.
 func shortDir(runtimeDir string) (string, error) {
