@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"os"
 	"slices"
 
 	"tahoe-go/internal/format/furl"
@@ -21,6 +22,7 @@ func (c *Config) check() {
 	c.checkClient()
 	c.checkExpire()
 	c.checkSFTPD()
+	c.checkPrivate()
 	c.checkLater()
 	c.problems.sort()
 	c.Warnings.sort()
@@ -138,20 +140,28 @@ func (c *Config) checkServices() {
 }
 
 func (c *Config) checkWeb() {
+	iface := "127.0.0.1"
 	switch p := c.Node.WebPort.(type) {
 	case nil, endpoint.Unix, endpoint.Systemd:
 	case endpoint.TCP:
-		c.Node.WebPort = c.hidePort("web.port", p)
+		p = c.hidePort("web.port", p)
+		c.Node.WebPort, iface = p, p.Interface
 	case endpoint.SSL:
-		if c.TorOnly() && p.Interface == "" {
-			p.Interface = "127.0.0.1"
-		}
-		c.Node.WebPort = p
-		if c.TorOnly() && !p.Loopback() {
-			c.openPort("web.port", p.Interface)
-		}
+		p.Interface = c.hidePort("web.port", endpoint.TCP{Interface: p.Interface}).Interface
+		c.Node.WebPort, iface = p, p.Interface
 	default:
 		c.problem("node", "web.port", fmt.Sprintf("the web gateway cannot listen on %s", p), "write tcp:3456:interface=127.0.0.1")
+	}
+	if iface == "" {
+		c.warn("node", "web.port", "the gateway listens on every address of this machine: all who reach it can use this node", "write interface=127.0.0.1 unless that is wanted")
+	}
+}
+
+// checkPrivate warns of a folder of secrets that is open to others.
+func (c *Config) checkPrivate() {
+	info, err := os.Stat(c.Private(""))
+	if err == nil && modesMean && info.Mode().Perm()&0o077 != 0 {
+		c.Warnings = append(c.Warnings, Problem{File: PrivateDir, Why: "others on this machine may look into it", Remedy: "chmod 700 it"})
 	}
 }
 

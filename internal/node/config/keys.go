@@ -1,6 +1,10 @@
 package config
 
-import "tahoe-go/internal/node/config/endpoint"
+import (
+	"slices"
+
+	"tahoe-go/internal/node/config/endpoint"
+)
 
 // Key is one key of tahoe.cfg.
 type Key struct {
@@ -60,7 +64,7 @@ var keys = []Key{
 	{"tor", "enabled", "true", "`false`: no Tor.", func(c *Config) value { return boolValue{&c.Tor.Enabled} }},
 	{"tor", "launch", "false", "Start a tor of this node's own.", func(c *Config) value { return boolValue{&c.Tor.Launch} }},
 	{"tor", "tor.executable", "", "The tor program to start; absent: the one on the PATH.",
-		func(c *Config) value { return optional{pathValue{&c.Tor.Executable}} }},
+		func(c *Config) value { return programValue{&c.Tor.Executable} }},
 	{"tor", "socks.port", "", "SOCKS port of a running tor; absent: looked for.",
 		func(c *Config) value { return pointValue{&c.Tor.SocksPort, endpoint.Dial} }},
 	{"tor", "control.port", "", "Control port of a running tor; needed for `onion` unless `launch` is on.",
@@ -77,7 +81,7 @@ var keys = []Key{
 	{"i2p", "sam.port", "", "SAM port of a running router.", func(c *Config) value { return pointValue{&c.I2P.SAMPort, endpoint.Dial} }},
 	{"i2p", "launch", "false", "Start a router.", func(c *Config) value { return boolValue{&c.I2P.Launch} }},
 	{"i2p", "i2p.configdir", "", "Folder for the router to start.", func(c *Config) value { return optional{pathValue{&c.I2P.ConfigDir}} }},
-	{"i2p", "i2p.executable", "", "The router to start.", func(c *Config) value { return optional{pathValue{&c.I2P.Executable}} }},
+	{"i2p", "i2p.executable", "", "The router to start.", func(c *Config) value { return programValue{&c.I2P.Executable} }},
 	{"i2p", "dest", "false", "Publish an I2P destination.", func(c *Config) value { return boolValue{&c.I2P.Dest} }},
 	{"i2p", "dest.port", "", "Port inside the destination.", func(c *Config) value { return optional{intValue{&c.I2P.DestPort, 1, maxPort}} }},
 	{"i2p", "dest.private_key_file", "", "File with the key of the destination.", func(c *Config) value { return optional{pathValue{&c.I2P.KeyFile}} }},
@@ -171,3 +175,6 @@ const (
 	gridManagers     = "grid_managers"
 	gridCertificates = "grid_manager_certificates"
 )
+
+// Keys returns the table of all keys with a name of their own.
+func Keys() []Key { return slices.Clone(keys) }

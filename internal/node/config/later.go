@@ -54,7 +54,7 @@ func (c *Config) checkLater() {
 
 // later adds a problem whose Later is set: Create lets it pass with a word.
 func (c *Config) later(p Problem, what string) {
-	p.Why, p.Later = what+" is not supported yet", true
+	p.Why, p.Later = "not supported yet: "+what, true
 	if c.Kind == ClientNode {
 		p.Remedy = "switch it off until it is"
 	}

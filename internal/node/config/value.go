@@ -34,14 +34,15 @@ type (
 		p           *int64
 		least, most int64
 	} // a plain number
-	sizeValue   struct{ p *int64 }         // with units
-	secondValue struct{ p *time.Duration } // plain seconds
-	ageValue    struct{ p *time.Duration } // with units
-	dateValue   struct{ p *time.Time }
-	pathValue   struct{ p *string }
-	furlValue   struct{ p *redact.Secret }
-	listValue   struct{ p *[]string }
-	wordValue   struct {
+	sizeValue    struct{ p *int64 }         // with units
+	secondValue  struct{ p *time.Duration } // plain seconds
+	ageValue     struct{ p *time.Duration } // with units
+	dateValue    struct{ p *time.Time }
+	pathValue    struct{ p *string }
+	programValue struct{ p *string } // a path, or a name to find on the PATH
+	furlValue    struct{ p *redact.Secret }
+	listValue    struct{ p *[]string }
+	wordValue    struct {
 		p     *string
 		words []string
 	}
@@ -55,18 +56,19 @@ type (
 	}
 )
 
-func (textValue) form() string   { return "text" }
-func (boolValue) form() string   { return "true or false" }
-func (v intValue) form() string  { return fmt.Sprintf("number, %d to %d", v.least, v.most) }
-func (bytesValue) form() string  { return "bytes" }
-func (sizeValue) form() string   { return "size, as `1G` or `500MiB`" }
-func (secondValue) form() string { return "seconds" }
-func (ageValue) form() string    { return "time, as `31 days`" }
-func (dateValue) form() string   { return "date, `YYYY-MM-DD`" }
-func (pathValue) form() string   { return "path" }
-func (furlValue) form() string   { return "fURL" }
-func (listValue) form() string   { return "list, with commas" }
-func (v wordValue) form() string { return "`" + strings.Join(v.words, "`, `") + "`" }
+func (textValue) form() string    { return "text" }
+func (boolValue) form() string    { return "true or false" }
+func (v intValue) form() string   { return fmt.Sprintf("number, %d to %d", v.least, v.most) }
+func (bytesValue) form() string   { return "bytes" }
+func (sizeValue) form() string    { return "size, as `1G` or `500MiB`" }
+func (secondValue) form() string  { return "seconds" }
+func (ageValue) form() string     { return "time, as `31 days`" }
+func (dateValue) form() string    { return "date, `YYYY-MM-DD`" }
+func (pathValue) form() string    { return "path" }
+func (programValue) form() string { return "program" }
+func (furlValue) form() string    { return "fURL" }
+func (listValue) form() string    { return "list, with commas" }
+func (v wordValue) form() string  { return "`" + strings.Join(v.words, "`, `") + "`" }
 func (v pointValue) form() string {
 	if v.role == endpoint.Dial {
 		return "endpoint to connect to"
@@ -142,23 +144,65 @@ func (v dateValue) set(_ *Config, s string) error {
 }
 
 func (v pathValue) set(c *Config, s string) error {
+	p, err := c.path(s)
+	*v.p = p
+	return err
+}
+
+func (v programValue) set(c *Config, s string) error {
+	if !strings.ContainsAny(s, `/\`) {
+		*v.p = s
+		return nil
+	}
+	return pathValue(v).set(c, s)
+}
+
+// path makes a path of tahoe.cfg absolute.
+func (c *Config) path(s string) (string, error) {
 	if s == "" {
-		return errors.New("the path is empty")
+		return "", errors.New("the path is empty")
 	}
 	if s == "~" || strings.HasPrefix(s, "~/") {
 		if c.options.Home == "" {
-			return errors.New("there is no home folder to replace ~ with")
+			return "", errors.New("there is no home folder to replace ~ with")
 		}
-		s = filepath.Join(c.options.Home, strings.TrimPrefix(s, "~"))
+		return filepath.Join(c.options.Home, s[1:]), nil
 	}
 	if strings.HasPrefix(s, "~") {
-		return fmt.Errorf("%q names another user's home; only ~/ is understood", s)
+		return "", fmt.Errorf("%q names another user's home; only ~/ is understood", s)
 	}
 	if !filepath.IsAbs(s) {
 		s = filepath.Join(c.Dir, s)
 	}
-	*v.p = filepath.Clean(s)
-	return nil
+	return filepath.Clean(s), nil
+}
+
+// absolute makes the paths inside an endpoint absolute.
+func (c *Config) absolute(v endpoint.Value) (endpoint.Value, error) {
+	var err error
+	fix := func(p *string) {
+		if *p != "" && err == nil {
+			*p, err = c.path(*p)
+		}
+	}
+	switch e := v.(type) {
+	case endpoint.Unix:
+		fix(&e.Path)
+		return e, err
+	case endpoint.DialUnix:
+		fix(&e.Path)
+		return e, err
+	case endpoint.SSL:
+		fix(&e.PrivateKey)
+		fix(&e.CertKey)
+		fix(&e.ExtraCertChain)
+		return e, err
+	case endpoint.Onion:
+		fix(&e.HiddenServiceDir)
+		fix(&e.PrivateKeyFile)
+		return e, err
+	}
+	return v, nil
 }
 
 func (v furlValue) set(_ *Config, s string) error {
@@ -194,21 +238,28 @@ func (v wordValue) set(_ *Config, s string) error {
 	return nil
 }
 
-func (v pointValue) set(_ *Config, s string) error {
+func (v pointValue) set(c *Config, s string) error {
 	*v.p = nil
 	if s == "" {
 		return nil
 	}
 	p, err := endpoint.Parse(v.role, s)
-	*v.p = p
+	if err == nil {
+		*v.p, err = c.absolute(p)
+	}
 	return err
 }
 
-func (v pointsValue) set(_ *Config, s string) error {
+func (v pointsValue) set(c *Config, s string) error {
 	if s == "" {
 		return errors.New("the value is empty; leave the key out, or write disabled to tub.port and tub.location")
 	}
 	ps, err := endpoint.ParseList(v.role, s)
+	for i := range ps {
+		if err == nil {
+			ps[i], err = c.absolute(ps[i])
+		}
+	}
 	*v.p = ps
 	return err
 }

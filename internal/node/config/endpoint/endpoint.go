@@ -153,3 +153,6 @@ func number(n int) string {
 	}
 	return fmt.Sprint(n)
 }
+
+// Forms returns how the kinds of a role are written, for people.
+func Forms(role Role) []string { return role.kinds().forms() }

@@ -1,0 +1,117 @@
+package config
+
+import (
+	"fmt"
+	"strings"
+
+	"tahoe-go/internal/node/config/endpoint"
+)
+
+const docHead = `# Configuration
+
+Made from the table of keys in ` + "`internal/node/config`" + `; do not edit by hand
+(` + "`go test ./internal/node/config -run Documentation -update`" + ` writes it).
+
+A node is a folder. Its settings are in the file ` + "`tahoe.cfg`" + ` there, read when the
+node starts; all problems of it are shown at once, and a node with problems does
+not start. The reference implementation in Python reads the same file; the few
+keys that it does not know are marked.
+
+## The file
+
+- ` + "`[section]`" + ` lines, then ` + "`key = value`" + ` or ` + "`key: value`" + `. Keys may be written in any case,
+  sections may not. Of a repeated key the last one counts.
+- A line that starts with ` + "`#`" + ` or ` + "`;`" + ` is a comment. There are no comments behind values.
+- A line indented deeper than its key continues the value.
+- ` + "`%%`" + ` is a percent sign, ` + "`%(key)s`" + ` the value of another key of the section or of ` + "`[DEFAULT]`" + `.
+- True is ` + "`true`, `yes`, `on` or `1`" + `; false is ` + "`false`, `no`, `off` or `0`" + `.
+- Paths are relative to the node's folder; ` + "`~/`" + ` is the home folder.
+- Sizes are digits, perhaps with ` + "`K`, `M`, `G`, `T`, `P` or `E`" + ` (powers of 1000; with an ` + "`i`" + ` behind it,
+  of 1024) and perhaps a ` + "`B`" + `, without blanks.
+`
+
+const docTail = `
+## Sections with names of your own
+
+- ` + "`[grid_managers]`" + `: ` + "`NAME = pub-v0-…`" + `, whom to trust about which servers to use; not supported yet.
+- ` + "`[grid_manager_certificates]`" + `: ` + "`NAME = path`" + `, certificates of this server; not supported yet.
+- ` + "`[storageserver.plugins.NAME]`, `[storageclient.plugins.NAME]`" + `: handed to plugins; not supported yet.
+
+## Introducers
+
+An introducer's folder has ` + "`[node]`, `[connections]`, `[tor]` and `[i2p]`" + ` only.
+
+## Hidden nodes
+
+With ` + "`reveal-IP-address = false`" + ` (or ` + "`tor_only.enabled = true`" + `, which must not contradict it), these are
+problems: connections to ` + "`tcp:`" + ` addresses that do not go through Tor; a ` + "`tub.location`" + ` with ` + "`AUTO`" + `, or with
+anything but onion addresses and ` + "`UNREACHABLE`" + `; ports that listen on another interface than loopback (without an
+interface they listen on 127.0.0.1); a host name as ` + "`socks.port` or `control.port`" + `; a log gatherer. Without
+` + "`tub.location`" + ` such a node listens nowhere.
+
+## Endpoints
+
+` + "`KIND:FIELD:NAME=FIELD`" + `: what the kind needs, in order, then further fields by name. A colon, comma, equals sign or
+backslash that belongs to a field has a backslash before it. Lists have commas; the whole value may stand in quotes.
+`
+
+// Documentation returns the text of docs/configuration.md.
+func Documentation() string {
+	var b strings.Builder
+	b.WriteString(docHead)
+	for _, s := range sectionDocs {
+		fmt.Fprintf(&b, "\n## [%s]\n\n%s\n\n| key | value | default | |\n| --- | --- | --- | --- |\n", s.name, s.doc)
+		for _, k := range keys {
+			if k.Section != s.name {
+				continue
+			}
+			def := ""
+			if k.Default != "" {
+				def = "`" + k.Default + "`"
+			}
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", k.Name, k.at(&Config{}).form(), def, k.Doc)
+		}
+	}
+	b.WriteString(docTail)
+	for _, r := range []struct {
+		role endpoint.Role
+		what string
+	}{
+		{endpoint.Listen, "To listen (`tub.port`, `web.port`)"},
+		{endpoint.Dial, "To connect to (`socks.port`, `control.port`)"},
+		{endpoint.Location, "To be found at (`tub.location`)"},
+	} {
+		fmt.Fprintf(&b, "\n%s: `%s`.\n", r.what, strings.Join(endpoint.Forms(r.role), "`, `"))
+	}
+	b.WriteString(docFiles())
+	return b.String()
+}
+
+func docFiles() string {
+	var b strings.Builder
+	b.WriteString("\n## Files of a node directory\n\n| file | |\n| --- | --- |\n")
+	for _, f := range []struct{ name, doc string }{
+		{FileName, "the settings"},
+		{"tahoe-client.tac", "its name says that this is a client (which may serve storage); `tahoe-introducer.tac`: an introducer"},
+		{PortFile, "the port that was chosen, where `tub.port` is not set"},
+		{nodeIDFile, "the TubID: hash of the certificate"},
+		{pubkeyFile, "the public key that names this node to others"},
+		{seedFile, "the server's place in the order of servers; never changes"},
+		{nodeURLFile, "where the web gateway is; commands find it here"},
+		{"running.process", "number and start of the process that runs this node"},
+		{"storage/", "the shares"},
+		{"private/node.pem", "certificate and key of the node"},
+		{privkeyFile, "key that signs announcements"},
+		{secretFile, "root of the secrets by which leases are renewed"},
+		{convergenceFile, "equal files are stored once among those who share this secret"},
+		{tokenFile, "shows the gateway that a command may read this folder; new at each start"},
+		{storageFURLFile, "address of the storage server, with the secret to use it"},
+		{EntryFile, "the same as a text for others' `servers.yaml` (`tahoe add-server`)"},
+		{serversFile, "storage servers that this client uses, besides those it hears of"},
+		{introsFile, "introducers: `introducers: {PETNAME: {furl: FURL}}`"},
+		{onionKeyFile, "key of the onion address"},
+	} {
+		fmt.Fprintf(&b, "| `%s` | %s |\n", f.name, f.doc)
+	}
+	return b.String()
+}
