@@ -235,13 +235,13 @@ func (c *Config) checkSFTPD() {
 	if !c.SFTPD.Enabled {
 		return
 	}
-	for key, set := range map[string]bool{
-		"accounts.file":     c.SFTPD.Accounts != "",
-		"host_pubkey_file":  c.SFTPD.PubKey != "",
-		"host_privkey_file": c.SFTPD.PrivKey != "",
+	for _, k := range []struct{ key, path string }{
+		{"accounts.file", c.SFTPD.Accounts},
+		{"host_pubkey_file", c.SFTPD.PubKey},
+		{"host_privkey_file", c.SFTPD.PrivKey},
 	} {
-		if !set {
-			c.problem("sftpd", "enabled", "the SFTP server needs "+key+", which is missing", "")
+		if k.path == "" && c.raw("sftpd", k.key) == "" {
+			c.problem("sftpd", "enabled", "the SFTP server needs "+k.key+", which is missing", "")
 		}
 	}
 }
