@@ -50,5 +50,9 @@ func (cl *connLimit) track(c net.Conn, s http.ConnState) (victim net.Conn) {
 	if s != http.StateNew || len(cl.open) <= cl.most {
 		return nil
 	}
-	return cl.waiting.Front().Value.(net.Conn) // c itself if all others are at work
+	// c itself if all others are at work. It counts no more from now on, lest
+	// the next one too many pick it again before it has closed.
+	victim = cl.waiting.Remove(cl.waiting.Front()).(net.Conn)
+	delete(cl.open, victim)
+	return victim
 }

@@ -175,6 +175,7 @@ func (c *call) refuse(err error) {
 		hd.Set("Connection", "close") // what is left of the body is not worth reading
 	}
 	c.leaveBody()
+	c.allowWrite(0)
 	c.w.WriteHeader(ref.code)
 	if ref.text != "" {
 		io.WriteString(c.w, ref.text+"\n")

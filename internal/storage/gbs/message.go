@@ -48,7 +48,10 @@ var decoder = must(cbor.DecOptions{
 	FieldNameByteString: cbor.FieldNameByteStringForbidden,
 }.DecMode())
 
+// encoder writes struct fields in their order here, as the reference does;
+// sorting is for maps, to have one encoding.
 var encoder = must(cbor.EncOptions{IndefLength: cbor.IndefLengthForbidden}.EncMode())
+var sorting = must(cbor.EncOptions{Sort: cbor.SortBytewiseLexical, IndefLength: cbor.IndefLengthForbidden}.EncMode())
 
 func must[T any](v T, err error) T {
 	if err != nil {
@@ -107,7 +110,7 @@ func (s numSet) MarshalCBOR() ([]byte, error) {
 // UnmarshalCBOR takes a tagged array without doubles, in any order.
 func (s *numSet) UnmarshalCBOR(b []byte) error {
 	var tag cbor.RawTag
-	if err := tag.UnmarshalCBOR(b); err != nil || tag.Number != setTag {
+	if err := decoder.Unmarshal(b, &tag); err != nil || tag.Number != setTag {
 		return errMessage
 	}
 	if len(tag.Content) == 0 || tag.Content[0]>>5 != 4 {
@@ -213,14 +216,14 @@ func clipReason(s string) string {
 // versionAnswer has byte strings for keys, unlike the other messages.
 type versionAnswer struct{ storage.Version }
 
-// MarshalCBOR writes the keys in the reference's order.
+// MarshalCBOR writes both maps sorted.
 func (m *versionAnswer) MarshalCBOR() ([]byte, error) {
 	sizes := map[cbor.ByteString]number{
 		"maximum-immutable-share-size": number(max(0, m.MaxImmutableShareSize)),
 		"maximum-mutable-share-size":   number(max(0, m.MaxMutableShareSize)),
 		"available-space":              number(max(0, m.AvailableSpace)),
 	}
-	return encoder.Marshal(map[cbor.ByteString]any{versionKey: sizes, versionKeyOf: []byte(m.Application)})
+	return sorting.Marshal(map[cbor.ByteString]any{versionKey: sizes, versionKeyOf: []byte(m.Application)})
 }
 
 // UnmarshalCBOR is lenient in one thing: keys it does not know may be there,

@@ -30,6 +30,8 @@ func Serve(ctx context.Context, l net.Listener, cert tubcert.Cert, h *Handler) e
 		ErrorLog:          log.New(complaints{cfg.Log}, "", 0),
 		ConnState:         limit.changed,
 		Protocols:         new(http.Protocols),
+		// Else "OPTIONS *" is answered to anybody.
+		DisableGeneralOptionsHandler: true,
 	}
 	srv.Protocols.SetHTTP1(true)
 	conf := &tls.Config{
