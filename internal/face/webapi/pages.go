@@ -1,0 +1,171 @@
+package webapi
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize"
+
+	"tahoe-go/internal/file/immutable"
+	"tahoe-go/internal/format/caps"
+	"tahoe-go/internal/kit/version"
+)
+
+// The pages are HTML with one style sheet inside and no script, image or font.
+//
+//go:embed templates
+var files embed.FS
+
+var style = func() string {
+	b, err := files.ReadFile("templates/style.css")
+	if err != nil {
+		panic("webapi: internal error: " + err.Error())
+	}
+	return string(b)
+}()
+
+// pagePolicy allows the one style sheet, and forms that stay here.
+var pagePolicy = func() string {
+	sum := sha256.Sum256([]byte(style))
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'; " +
+		"base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+}()
+
+var pages = template.Must(template.New("").Funcs(template.FuncMap{
+	"style":   func() template.CSS { return template.CSS(style) },
+	"size":    func(n int64) string { return humanize.Bytes(uint64(max(n, 0))) },
+	"comma":   humanize.Comma,
+	"ago":     ago,
+	"time":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
+	"version": func() string { return version.Application },
+	"quote":   quote,
+	"shares": func(nums any) string {
+		return strings.Trim(strings.ReplaceAll(fmt.Sprint(nums), " ", ", "), "[]")
+	},
+}).ParseFS(files, "templates/*.html"))
+
+// ago puts a time into words.
+func ago(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return humanize.Time(t)
+}
+
+// render answers with a page. Pages may show caps and the state of the node:
+// they are not to be kept.
+func (h *Handler) render(q *request, status int, name string, data any) error {
+	var b bytes.Buffer
+	if err := pages.ExecuteTemplate(&b, name, data); err != nil {
+		return fmt.Errorf("making the page %s: %w", name, err)
+	}
+	hdr := q.Header()
+	hdr.Set("Content-Type", "text/html; charset=utf-8")
+	hdr.Set("Content-Security-Policy", pagePolicy)
+	hdr.Set("Cache-Control", "no-store")
+	q.WriteHeader(status)
+	_, err := q.Write(b.Bytes())
+	return gone(err)
+}
+
+// overview is what the welcome page shows.
+type overview struct {
+	Nickname, NodeID, Version string
+	Ready                     bool
+	Summary                   string // a sentence
+	Ladder                    []Rung
+	Servers                   []serverView
+	Connected                 int
+	K, Happy, N               int
+	MaxSize                   int64 // of an upload; 0: no limit
+	Now                       time.Time
+}
+
+func (h *Handler) overview() overview {
+	o := overview{
+		Nickname: clean(h.c.Nickname), NodeID: h.c.NodeID, Version: version.Application,
+		Ladder: []Rung{}, Servers: h.servers(), K: h.c.K, Happy: h.c.Happy, N: h.c.N, MaxSize: h.c.Spool.Max, Now: h.c.Now(),
+	}
+	for _, r := range h.c.Ladder() {
+		r.Text = clean(r.Text)
+		o.Ladder = append(o.Ladder, r)
+	}
+	o.Connected = connected(o.Servers)
+	o.Ready = o.Connected >= max(1, o.Happy)
+	o.Summary = o.summarise()
+	return o
+}
+
+func (o *overview) summarise() string {
+	of := fmt.Sprintf("%d of %d storage servers connected", o.Connected, len(o.Servers))
+	stop := hindrance(o.Ladder)
+	switch {
+	case len(o.Servers) == 0:
+		return "No storage server is known yet: add one with tahoe add-server."
+	case o.Ready:
+		return of + "."
+	case stop != "":
+		return fmt.Sprintf("%s; %d are needed to store files. %s.", of, o.Happy, strings.TrimSuffix(stop, "."))
+	}
+	return fmt.Sprintf("%s; %d are needed to store files.", of, o.Happy)
+}
+
+// uploadedPage shows the result of an upload.
+type uploadedPage struct {
+	Cap              string
+	Literal          bool // the cap is the file
+	Size             int64
+	Pushed, Existing int
+	Happy            int
+	Servers          []immutable.ServerReport
+	Took             time.Duration
+}
+
+func (h *Handler) uploaded(q *request, res *immutable.Result) error {
+	_, lit := res.Cap.(caps.LIT)
+	p := uploadedPage{Cap: res.Cap.Reveal(), Literal: lit, Size: res.Size, Pushed: res.Pushed, Existing: res.Existing, Happy: res.Happy,
+		Took: (res.Took.Key + res.Took.Place + res.Took.Push).Round(time.Millisecond)}
+	for _, s := range res.Servers {
+		s.Name = clean(s.Name)
+		p.Servers = append(p.Servers, s)
+	}
+	return h.render(q, http.StatusOK, "uploaded.html", p)
+}
+
+// infoPage shows what a cap says of its object.
+type infoPage struct {
+	Kind, Cap, Verify, Index string
+	Size                     int64 // -1: not known
+	Readable                 bool
+	K, N                     int
+}
+
+// info answers t=info.
+func (h *Handler) info(q *request, c caps.Cap) error {
+	p := infoPage{Kind: string(c.Kind()), Cap: c.Reveal(), Size: -1}
+	if n, ok := caps.Size(c); ok {
+		p.Size = n
+	}
+	if si, ok := caps.Index(c); ok {
+		p.Index = si.String()
+	}
+	if v, ok := caps.Verifier(c); ok {
+		p.Verify = v.Reveal()
+	}
+	switch c := c.(type) {
+	case caps.CHK:
+		p.Readable, p.K, p.N = true, c.K, c.N
+	case caps.CHKVerifier:
+		p.K, p.N = c.K, c.N
+	case caps.LIT:
+		p.Readable = true
+	}
+	return h.render(q, http.StatusOK, "info.html", p)
+}

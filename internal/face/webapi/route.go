@@ -1,0 +1,186 @@
+package webapi
+
+import (
+	"fmt"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+)
+
+// request is one request and what has been read of it.
+type request struct {
+	*response
+	r      *http.Request
+	path   []string   // decoded segments, without the empty one before the first slash
+	query  url.Values // of the URL
+	fields url.Values // of a form in the body, once that was read
+}
+
+// arg returns an argument: of the URL, else of the form, else "".
+func (q *request) arg(name string) string {
+	if v, ok := q.query[name]; ok {
+		return v[0]
+	}
+	return q.fields.Get(name)
+}
+
+// t is the argument that says what is wanted.
+func (q *request) t() string { return strings.TrimSpace(q.arg("t")) }
+
+// flag reads a boolean argument as the Python gateway does.
+func (q *request) flag(name string) (bool, error) {
+	switch strings.ToLower(q.arg(name)) {
+	case "true", "t", "1", "on":
+		return true, nil
+	case "", "false", "f", "0", "off":
+		return false, nil
+	}
+	return false, errorf(http.StatusBadRequest, "The argument %s= must be true or false.", name)
+}
+
+// response notes what has been answered.
+type response struct {
+	http.ResponseWriter
+	status int // 0: nothing yet
+	sent   int64
+}
+
+func (w *response) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *response) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(p)
+	w.sent += int64(n)
+	return n, err
+}
+
+// Unwrap is for http.ResponseController.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// ServeHTTP answers one request.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.running.Add(1)
+	defer h.running.Done()
+	q := &request{response: &response{ResponseWriter: w}, r: r}
+	start := time.Now()
+	defer func() {
+		cut := recover()
+		if cut != nil && cut != http.ErrAbortHandler {
+			h.c.Log.Error("answering a request panicked", "panic", fmt.Sprintf("%T", cut), "stack", string(debug.Stack()))
+			if q.status == 0 {
+				cut = nil
+				h.fail(q, errorf(http.StatusInternalServerError, "The gateway has a fault; its log says more."))
+			}
+		}
+		h.logAccess(q, time.Since(start))
+		if cut != nil {
+			panic(http.ErrAbortHandler) // the client must not take what it has for the whole
+		}
+	}()
+	setHeaders(w.Header())
+	if err := h.guard(r); err != nil {
+		h.fail(q, err)
+		return
+	}
+	if err := q.split(); err != nil {
+		h.fail(q, err)
+		return
+	}
+	if err := h.route(q); err != nil {
+		h.fail(q, err)
+	}
+}
+
+// split takes the URL apart. A slash that was sent as %2F does not separate.
+func (q *request) split() error {
+	escaped := strings.TrimPrefix(q.r.URL.EscapedPath(), "/")
+	for segment := range strings.SplitSeq(escaped, "/") {
+		s, err := url.PathUnescape(segment)
+		if err != nil {
+			return errorf(http.StatusBadRequest, "The path of the URL is not well formed.")
+		}
+		q.path = append(q.path, s)
+	}
+	q.query = q.r.URL.Query()
+	return nil
+}
+
+var errNoPage = errorf(http.StatusNotFound, "There is no such page here.")
+
+// route finds the function for a path. A method that a page has no use for
+// gets the page anyway at / only.
+func (h *Handler) route(q *request) error {
+	switch q.r.Method {
+	case http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost, http.MethodDelete:
+	default:
+		return errorf(http.StatusNotImplemented, "The method %s is not supported.", clean(q.r.Method))
+	}
+	switch first, rest := q.path[0], q.path[1:]; first {
+	case "":
+		if len(rest) > 0 {
+			return errNoPage
+		}
+		return h.welcome(q)
+	case "uri", "cap":
+		if len(rest) == 0 {
+			return h.uri(q)
+		}
+		if len(rest) == 1 && rest[0] == "" {
+			return q.redirect("/"+first, q.query)
+		}
+		return h.cap(q, rest[0], rest[1:])
+	case "file", "named":
+		return h.named(q, rest)
+	case "status":
+		return h.page(q, rest, h.status)
+	case "statistics":
+		return h.page(q, rest, h.statistics)
+	}
+	return errNoPage
+}
+
+// page shows something that is only read, and has nothing below it.
+func (h *Handler) page(q *request, rest []string, show func(*request) error) error {
+	if len(rest) > 1 || len(rest) == 1 && rest[0] != "" {
+		return errNoPage
+	}
+	return show(q)
+}
+
+// redirect sends the client to another path of this gateway.
+func (q *request) redirect(path string, args url.Values) error {
+	if len(args) > 0 {
+		path += "?" + args.Encode()
+	}
+	q.Header().Set("Location", path)
+	q.Header().Set("Cache-Control", "no-store")
+	q.WriteHeader(http.StatusFound)
+	return nil
+}
+
+// allow refuses methods that an object has no use for.
+func (q *request) allow(methods ...string) error {
+	if slices.Contains(methods, q.r.Method) {
+		return nil
+	}
+	q.Header().Set("Allow", strings.Join(methods, ", "))
+	return errorf(http.StatusMethodNotAllowed, "%s cannot be used here, only %s.", q.r.Method, strings.Join(methods, " and "))
+}
+
+// text answers with a short plain text.
+func (q *request) text(s string) error {
+	q.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	q.Header().Set("Cache-Control", "no-store")
+	_, err := q.Write([]byte(s))
+	return gone(err)
+}
