@@ -174,6 +174,22 @@ func TestHold(t *testing.T) {
 	}
 }
 
+// Memory used before leaves no trace, in the padding of a tail least of all.
+func TestBuffersReused(t *testing.T) {
+	for _, size := range []int{3001, 3002, 3500} {
+		plaintext := pat(size, 1)
+		c := Config{Key: testKey, Params: Params{7, 20, 1000}, Workers: 1, InFlight: 1}
+		used := encodeAll(t, c, plaintext)
+		c.InFlight = 100
+		fresh := encodeAll(t, c, plaintext)
+		for i := range used.shares {
+			if !bytes.Equal(used.shares[i], fresh.shares[i]) {
+				t.Errorf("%d bytes: share %d differs when buffers are used again", size, i)
+			}
+		}
+	}
+}
+
 // Memory does not follow the size of the file: 96 MiB through 128 KiB
 // segments. BenchmarkMemory does 2 GiB.
 func TestMemoryBound(t *testing.T) {

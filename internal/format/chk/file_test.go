@@ -208,6 +208,32 @@ func TestForeignShares(t *testing.T) {
 	}
 }
 
+// A share whose UEB is damaged still gives its blocks when another share has
+// given the UEB; Verify finds the damage.
+func TestDamagedUEBOfOne(t *testing.T) {
+	m := encodeAll(t, Config{Key: testKey, Params: Params{2, 4, 500}}, pat(3000, 4))
+	m.shares[1][len(m.shares[1])-3] ^= 1
+	f, err := NewFile(m.cap.Verifier())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.OpenShare(t.Context(), &memShare{data: m.shares[1]}, 1, 0); !blames(err, 1) {
+		t.Errorf("damaged UEB alone: %v", err)
+	}
+	for _, num := range []ids.ShareNum{0, 1} {
+		s, err := f.OpenShare(t.Context(), &memShare{data: m.shares[num]}, num, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.Block(t.Context(), 5, nil); err != nil {
+			t.Error(err)
+		}
+		if err := s.Verify(t.Context()); (err == nil) != (num == 0) || err != nil && !blames(err, 1) {
+			t.Errorf("verifying share %d: %v", num, err)
+		}
+	}
+}
+
 // One file, shares of which encode something else than the crypttext tree
 // says: no share is wrong, the segment is.
 func TestInconsistentFile(t *testing.T) {

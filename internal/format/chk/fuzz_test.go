@@ -132,7 +132,7 @@ func (b *brokenSource) ReadAt(ctx context.Context, p []byte, off int64) (int, er
 // A server that fails is not a share that is corrupt.
 func TestSourceFails(t *testing.T) {
 	m := encodeAll(t, Config{Key: testKey, Params: Params{3, 10, 128 << 10}}, pat(2<<20, 6))
-	for n := 0; ; n++ {
+	for n := range 50 {
 		src := &brokenSource{memShare{data: m.shares[7]}, n}
 		f, err := NewFile(m.cap.Verifier())
 		if err != nil {
@@ -155,6 +155,7 @@ func TestSourceFails(t *testing.T) {
 			t.Errorf("failing at read %d: %v", n, err)
 		}
 	}
+	t.Error("50 reads are not enough")
 }
 
 // A source that lies about lengths is an error, not a panic.

@@ -200,11 +200,14 @@ func ParseHeader(b []byte) (Header, error) {
 	return h, nil
 }
 
-// fits reports whether the sections have room for what l puts into them.
-// Gaps are allowed: the reference leaves later writers that freedom.
+// fits reports whether the sizes are those of l and the sections have room
+// for what l puts into them. Gaps are allowed: the reference leaves later
+// writers that freedom.
 func (h Header) fits(l *Layout) bool {
 	own := l.header(h.Version)
-	return h.PlaintextTree-h.Data >= own.PlaintextTree-own.Data &&
+	return h.BlockSize == own.BlockSize && h.DataSize == own.DataSize &&
+		h.PlaintextTree-h.Data >= own.PlaintextTree-own.Data &&
+		h.CrypttextTree-h.PlaintextTree >= l.TreeSize &&
 		h.BlockTree-h.CrypttextTree >= l.TreeSize &&
 		h.ShareChain-h.BlockTree >= l.TreeSize
 }

@@ -19,8 +19,8 @@ import (
 // source.
 func (s *Share) Verify(ctx context.Context) error {
 	l := &s.known.layout
-	if own := l.header(s.header.Version); s.header.BlockSize != own.BlockSize || s.header.DataSize != own.DataSize {
-		return s.corrupt("sizes in the header")
+	if !s.header.fits(l) {
+		return s.corrupt("header does not fit the file")
 	}
 	v := verifier{Share: s, end: new(window)}
 	end := []ids.Span{{Off: s.header.UEB, Len: s.header.lengthField() + l.UEBSize}}
