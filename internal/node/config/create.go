@@ -1,12 +1,14 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -33,8 +35,8 @@ type Created struct {
 }
 
 // Create makes a node directory at dir, which must not exist or be empty. now
-// dates the certificate. On error nothing is left behind; the errors are
-// OptionErrors, ErrNotEmpty, Problems for options that contradict each other,
+// dates the certificate. On error nothing is left behind but folders above it;
+// the errors are OptionErrors, ErrNotEmpty, Problems for options that contradict each other,
 // or those of the file system.
 func Create(dir string, o CreateOptions, now time.Time) (Created, error) {
 	if err := o.Check(); err != nil {
@@ -109,7 +111,7 @@ func (o CreateOptions) place() (where, error) {
 	}
 	if o.listens("tcp") {
 		if o.Port != "" {
-			w.ports, w.locations = append(w.ports, o.Port), append(w.locations, o.Location)
+			w.ports, w.locations = plain(endpoint.Listen, o.Port), plain(endpoint.Location, o.Location)
 		} else {
 			port, err := o.freePort()
 			if err != nil {
@@ -122,7 +124,7 @@ func (o CreateOptions) place() (where, error) {
 	if o.listens("tor") {
 		w.onionPort = o.Onion.LocalPort
 		if w.onionPort == 0 {
-			port, err := o.freePort()
+			port, err := o.freePort(w.ports...)
 			if err != nil {
 				return w, err
 			}
@@ -137,15 +139,36 @@ func (o CreateOptions) place() (where, error) {
 	return w, nil
 }
 
-func (o CreateOptions) freePort() (int, error) {
+// plain is a checked list in the spelling that every program reads: without
+// quotes, and with the kind before each item.
+func plain(r endpoint.Role, list string) []string {
+	values, err := endpoint.ParseList(r, list)
+	if err != nil {
+		panic("config: internal error: unchecked endpoint: " + err.Error())
+	}
+	texts := make([]string, len(values))
+	for i, v := range values {
+		texts[i] = v.String()
+	}
+	return texts
+}
+
+// freePort finds a port that none of the endpoints has: nobody listens on
+// them yet, so the system may name it twice.
+func (o CreateOptions) freePort(taken ...string) (int, error) {
 	if o.FreePort == nil {
 		return 0, errors.New("config: CreateOptions.FreePort is not set")
 	}
-	port, err := o.FreePort()
-	if err != nil {
-		return 0, fmt.Errorf("finding a free port: %w", err)
+	for range 10 {
+		port, err := o.FreePort()
+		if err != nil {
+			return 0, fmt.Errorf("finding a free port: %w", err)
+		}
+		if !slices.Contains(taken, fmt.Sprintf("tcp:%d", port)) {
+			return port, nil
+		}
 	}
-	return port, nil
+	return 0, errors.New("finding a free port: the system names the same one again and again")
 }
 
 // fill writes everything into a folder that nobody knows of yet.
@@ -280,24 +303,16 @@ func moveUp(temp, dir string) error {
 	if err != nil {
 		return err
 	}
-	var tac string
-	var moved []string
-	for _, e := range append(entries, nil) {
-		name := tac
-		if e != nil {
-			name = e.Name()
-		}
-		if e != nil && strings.HasSuffix(name, ".tac") {
-			tac = name
-			continue
-		}
-		if err := os.Rename(filepath.Join(temp, name), filepath.Join(dir, name)); err != nil {
-			for _, m := range moved {
-				os.RemoveAll(filepath.Join(dir, m))
+	slices.SortStableFunc(entries, func(a, b fs.DirEntry) int {
+		return cmp.Compare(filepath.Ext(a.Name()), filepath.Ext(b.Name())) // ".tac" sorts last
+	})
+	for i, e := range entries {
+		if err := os.Rename(filepath.Join(temp, e.Name()), filepath.Join(dir, e.Name())); err != nil {
+			for _, moved := range entries[:i] {
+				os.RemoveAll(filepath.Join(dir, moved.Name()))
 			}
 			return err
 		}
-		moved = append(moved, name)
 	}
 	return syncFolder(dir)
 }

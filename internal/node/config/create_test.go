@@ -24,7 +24,11 @@ var now = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 
 const introducer = "pb://upxcvcgnomhunstekcj7dstmm665jkki@tcp:example.org:4567/ydcwfczbk3bdgfjax2vxvzgverntvcln"
 
-func freePort() (int, error) { return 4567, nil }
+// ports returns a FreePort that names each port twice.
+func ports() func() (int, error) {
+	n := 2*4567 - 1
+	return func() (int, error) { n++; return n / 2, nil }
+}
 
 func anOnion() config.Onion {
 	return config.Onion{Host: onion, Key: redact.New("ED25519-V3:" + strings.Repeat("A", 86) + "==")}
@@ -58,7 +62,7 @@ func TestCreate(t *testing.T) {
 		{"introducer", config.CreateOptions{Kind: config.IntroducerNode, Hostname: "example.org"}, false, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			tt.o.FreePort = freePort
+			tt.o.FreePort = ports()
 			dir := filepath.Join(t.TempDir(), "above", "node")
 			made, err := config.Create(dir, tt.o, now)
 			if err != nil {
@@ -163,7 +167,7 @@ func checkEntry(t *testing.T, dir string, made config.Created, want bool) {
 }
 
 func TestCreateInPlace(t *testing.T) {
-	o := config.CreateOptions{Hostname: "example.org", FreePort: freePort}
+	o := config.CreateOptions{Hostname: "example.org", FreePort: ports()}
 	dir := t.TempDir() // there, and empty
 	if _, err := config.Create(dir, o, now); err != nil {
 		t.Fatal(err)
@@ -206,8 +210,9 @@ func TestCreateFails(t *testing.T) {
 		{"none given", config.CreateOptions{Hostname: "example.org"}, "FreePort"},
 		{"told by its location", config.CreateOptions{Port: "tcp:1", Location: "tcp:example.org:1", HideIP: true}, "asks to hide"},
 		{"told by its port", config.CreateOptions{Port: "tcp:1:interface=0.0.0.0", Location: onion + ":1", HideIP: true}, "asks to hide"},
-		{"web port open", config.CreateOptions{Listen: []string{"tor"}, Onion: anOnion(), FreePort: freePort, WebPort: "tcp:1:interface=0.0.0.0", HideIP: true}, "asks to hide"},
+		{"web port open", config.CreateOptions{Listen: []string{"tor"}, Onion: anOnion(), FreePort: ports(), WebPort: "tcp:1:interface=0.0.0.0", HideIP: true}, "asks to hide"},
 		{"storage that nobody reaches", config.CreateOptions{Listen: []string{"none"}}, "nobody can reach"},
+		{"one port for two", config.CreateOptions{Listen: []string{"tcp", "tor"}, Onion: anOnion(), Hostname: "h", FreePort: func() (int, error) { return 1, nil }}, "again and again"},
 		{"options", config.CreateOptions{}, "--hostname"},
 	} {
 		for _, dir := range []string{filepath.Join(above, "new"), empty} {
@@ -270,7 +275,7 @@ func TestCreateOptions(t *testing.T) {
 
 func TestCreatedSecretsDoNotPrint(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "n")
-	o := config.CreateOptions{Listen: []string{"tor"}, Onion: anOnion(), FreePort: freePort, Introducer: redact.New(introducer)}
+	o := config.CreateOptions{Listen: []string{"tor"}, Onion: anOnion(), FreePort: ports(), Introducer: redact.New(introducer)}
 	made, err := config.Create(dir, o, now)
 	if err != nil {
 		t.Fatal(err)

@@ -173,7 +173,7 @@ func TestAddServers(t *testing.T) {
 	clientDir := t.TempDir()
 	write(t, clientDir, "private/servers.yaml", otherServers)
 	server := filepath.Join(t.TempDir(), "n")
-	made, err := config.Create(server, config.CreateOptions{Hostname: "h.example", FreePort: freePort, Nickname: "yes: no"}, now)
+	made, err := config.Create(server, config.CreateOptions{Hostname: "h.example", FreePort: ports(), Nickname: "yes: no"}, now)
 	if err != nil {
 		t.Fatal(err)
 	}

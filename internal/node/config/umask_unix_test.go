@@ -16,7 +16,7 @@ import (
 func TestUmask(t *testing.T) {
 	old := unix.Umask(0)
 	defer unix.Umask(old)
-	o := config.CreateOptions{Listen: []string{"tor"}, Onion: anOnion(), FreePort: freePort}
+	o := config.CreateOptions{Listen: []string{"tor"}, Onion: anOnion(), FreePort: ports()}
 	dir := filepath.Join(t.TempDir(), "n")
 	if _, err := config.Create(dir, o, now); err != nil {
 		t.Fatal(err)
