@@ -1,7 +1,6 @@
 package config
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -303,9 +302,9 @@ func moveUp(temp, dir string) error {
 	if err != nil {
 		return err
 	}
-	slices.SortStableFunc(entries, func(a, b fs.DirEntry) int {
-		return cmp.Compare(filepath.Ext(a.Name()), filepath.Ext(b.Name())) // ".tac" sorts last
-	})
+	tac := slices.IndexFunc(entries, func(e fs.DirEntry) bool { return filepath.Ext(e.Name()) == ".tac" })
+	last := len(entries) - 1
+	entries[tac], entries[last] = entries[last], entries[tac]
 	for i, e := range entries {
 		if err := os.Rename(filepath.Join(temp, e.Name()), filepath.Join(dir, e.Name())); err != nil {
 			for _, moved := range entries[:i] {
