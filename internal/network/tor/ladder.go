@@ -38,6 +38,9 @@ type Bootstrap struct {
 	Summary string    // tor's words: "Asking for relay descriptors"
 	Warning string    // tor's words for what is wrong, or empty
 	Since   time.Time // of the last progress
+	// NoCircuits: tor says that it can build none, which after 100 per cent
+	// means that the network has gone.
+	NoCircuits bool
 }
 
 // ServiceStatus is how far an onion service is.
@@ -88,7 +91,8 @@ func (l Ladder) Rungs() []Rung {
 
 // Ready reports whether connections through Tor can be expected to work.
 func (l Ladder) Ready() bool {
-	return l.SOCKS != netx.Addr{} && (!l.Bootstrap.Known || l.Bootstrap.Percent == 100)
+	b := l.Bootstrap
+	return l.SOCKS != netx.Addr{} && (!b.Known || b.Percent == 100 && !b.NoCircuits)
 }
 
 func (l Ladder) foundRung() Rung {
@@ -138,6 +142,8 @@ func (l Ladder) bootstrapRung() Rung {
 		if l.SOCKS == (netx.Addr{}) {
 			r.State, r.Text = Waiting, "waiting for Tor"
 		}
+	case b.Percent >= 100 && b.NoCircuits:
+		r.State, r.Text = Waiting, "Tor was connected and cannot build circuits at present: is this machine online?"
 	case b.Percent >= 100:
 		r.State, r.Text = OK, "Tor is connected"
 	default:
@@ -150,9 +156,11 @@ func (l Ladder) bootstrapRung() Rung {
 			r.Text += "; no progress for " + l.At.Sub(b.Since).Round(time.Second).String() + ": the network may block Tor: see bridges"
 		}
 	}
-	if l.ClockSkew != 0 && r.State != OK {
-		r.State = Failed
+	if l.ClockSkew != 0 {
 		r.Text += "; " + skewText(l.ClockSkew)
+		if r.State != OK {
+			r.State = Failed
+		}
 	}
 	return r
 }

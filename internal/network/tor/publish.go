@@ -31,58 +31,52 @@ const (
 type keeper struct {
 	tor     *Tor
 	control *control.Conn
-	kept    map[*service]bool
+	ctx     context.Context // ends with the connection, and before the keeper does
 	wg      sync.WaitGroup
+	kept    map[*service]bool // guarded by tor.mu
 }
 
 // keepAll starts on the services that have come since the last call.
-func (k *keeper) keepAll(ctx context.Context) {
+func (k *keeper) keepAll() {
 	k.tor.mu.Lock()
 	defer k.tor.mu.Unlock()
 	for _, s := range k.tor.services {
 		if !k.kept[s] {
 			k.kept[s] = true
-			k.wg.Go(func() { k.keep(ctx, s) })
+			k.wg.Go(func() { k.keep(s) })
 		}
 	}
 }
 
 // keep publishes one service and checks on it until it is closed or the
-// connection ends.
-func (k *keeper) keep(ctx context.Context, s *service) {
-	sctx, cancel := context.WithCancel(ctx)
+// connection ends. Commands run under the connection's context, so that it is
+// always known whether tor has the service.
+func (k *keeper) keep(s *service) {
+	ctx, cancel := context.WithCancel(k.ctx)
 	defer cancel()
-	k.wg.Go(func() { // a closed listener ends it too
+	k.wg.Go(func() {
 		select {
-		case <-s.done:
+		case <-s.done: // the listener was closed
 			cancel()
-		case <-sctx.Done():
+		case <-ctx.Done():
 		}
 	})
-	if k.publish(sctx, s) {
-		k.watch(sctx, s)
+	if k.publish(ctx, s) {
+		k.watch(ctx, s)
 	}
-	if ctx.Err() == nil { // closed while the connection stands
-		ctx, cancel := context.WithTimeout(ctx, commandTime)
-		defer cancel()
-		if err := k.control.DelOnion(ctx, s.addr); err != nil {
-			k.tor.log.Debug("taking down an onion service", "err", err)
-		}
-	}
+	k.remove(s)
 }
 
 // publish adds a service, again and again if need be. It reports whether it did
 // before ctx ended.
 func (k *keeper) publish(ctx context.Context, s *service) bool {
 	began := time.Now()
-	for {
-		err := k.add(ctx, s)
+	said := ""
+	for ctx.Err() == nil {
+		err := k.add(s)
 		if err == nil {
 			s.status(func(st *ServiceStatus) { st.Added, st.Problem, st.Target = true, "", s.target() })
 			return true
-		}
-		if ctx.Err() != nil {
-			return false
 		}
 		pause := refusedPause
 		refused, ok := errors.AsType[*control.Error](err)
@@ -99,23 +93,42 @@ func (k *keeper) publish(ctx context.Context, s *service) bool {
 		case ok:
 			s.status(func(st *ServiceStatus) { st.Problem = fmt.Sprintf("tor does not take the onion service: %v", err) })
 		}
-		k.tor.log.Warn("onion service not added", "err", err, "again_in", pause)
+		if said != err.Error() && k.ctx.Err() == nil {
+			said = err.Error()
+			k.tor.log.Warn("onion service not added", "err", err, "again_in", pause)
+		}
 		if !sleep(ctx, pause) {
-			return false
+			break
 		}
 	}
+	return false
+}
+
+// remove takes a service down, if tor has it.
+func (k *keeper) remove(s *service) {
+	if !s.live || k.ctx.Err() != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(k.ctx, commandTime)
+	defer cancel()
+	if err := k.control.DelOnion(ctx, s.addr); err != nil {
+		k.tor.log.Debug("taking down an onion service", "err", err)
+	}
+	s.live = false
 }
 
 // add sends ADD_ONION, with fewer and fewer of the optional words.
-func (k *keeper) add(ctx context.Context, s *service) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, commandTime)
+func (k *keeper) add(s *service) (err error) {
+	ctx, cancel := context.WithTimeout(k.ctx, commandTime)
 	defer cancel()
+	s.live = false
 	for _, extra := range s.extras() {
 		s.expect()
 		err = k.control.AddOnion(ctx, control.Service{
 			Key: s.cfg.Key, Port: s.cfg.Port, Target: s.target(), ClientAuth: s.cfg.ClientAuth, Extra: extra,
 		})
 		if refused, ok := errors.AsType[*control.Error](err); !ok || !refused.BadArgument() {
+			s.live = err == nil
 			return err
 		}
 		if len(extra) > 0 {
@@ -195,15 +208,11 @@ func (k *keeper) proveSocket(ctx context.Context, s *service) bool {
 	k.kept[test] = true
 	k.tor.mu.Unlock()
 	defer test.Close()
-	if err := k.add(ctx, test); err != nil {
+	if err := k.add(test); err != nil {
 		k.tor.log.Debug("testing the onion socket", "err", err)
 		return false
 	}
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), commandTime)
-		defer cancel()
-		k.control.DelOnion(ctx, test.addr)
-	}()
+	defer k.remove(test)
 	published, cancel := context.WithTimeout(ctx, publishTime)
 	defer cancel()
 	if !wait(published, test.uploaded()) {
@@ -225,9 +234,7 @@ func (k *keeper) switchToSocket(ctx context.Context, s *service) bool {
 	s.mu.Lock()
 	s.proven = true
 	s.mu.Unlock()
-	if err := k.control.DelOnion(ctx, s.addr); err != nil {
-		k.tor.log.Debug("taking down an onion service", "err", err)
-	}
+	k.remove(s)
 	if !k.publish(ctx, s) || !wait(ctx, s.uploaded()) {
 		return false
 	}

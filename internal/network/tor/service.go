@@ -84,6 +84,7 @@ type service struct {
 	done  chan struct{} // closed by stop
 	once  sync.Once
 	wg    sync.WaitGroup // of the accept loops
+	live  bool           // tor has it; owned by the keeper of the day
 
 	mu      sync.Mutex // guards below
 	port    netx.Addr  // bound; zero when tor delivers to the socket only

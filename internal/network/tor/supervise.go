@@ -81,7 +81,9 @@ func (t *Tor) lost(err error) {
 	if err == nil {
 		return
 	}
-	t.log.Info("tor is away", "err", err)
+	if was := t.Status(); was.Problem != err.Error() {
+		t.log.Info("tor is away", "err", err)
+	}
 	t.board.update(func(l *Ladder) {
 		l.attempts++
 		l.Problem = err.Error()
@@ -241,7 +243,10 @@ func (t *Tor) prepare(ctx context.Context, c *control.Conn) error {
 func (t *Tor) refresh(ctx context.Context, c *control.Conn) error {
 	ctx, cancel := context.WithTimeout(ctx, commandTime)
 	defer cancel()
-	info, err := c.GetInfo(ctx, "status/bootstrap-phase")
+	info, err := c.GetInfo(ctx, "status/bootstrap-phase", "status/circuit-established")
+	if _, refused := errors.AsType[*control.Error](err); refused { // a filter may know but one of them
+		info, err = c.GetInfo(ctx, "status/bootstrap-phase")
+	}
 	if _, refused := errors.AsType[*control.Error](err); refused {
 		t.board.update(func(l *Ladder) { l.Bootstrap = Bootstrap{} })
 		return nil
@@ -250,6 +255,7 @@ func (t *Tor) refresh(ctx context.Context, c *control.Conn) error {
 		return err
 	}
 	t.bootstrapped(control.Keys(info["status/bootstrap-phase"]))
+	t.board.update(func(l *Ladder) { l.Bootstrap.NoCircuits = info["status/circuit-established"] == "0" })
 	return nil
 }
 
@@ -263,6 +269,9 @@ func (t *Tor) bootstrapped(keys map[string]string) {
 		b := &l.Bootstrap
 		if !b.Known || b.Percent != percent {
 			*b = Bootstrap{Known: true, Percent: percent, Since: time.Now()}
+			if percent == 100 { // however wrong the clock was, it is good enough now
+				l.ClockSkew = 0
+			}
 		}
 		b.Summary = keys["SUMMARY"]
 		if w := keys["WARNING"]; w != "" { // it stands until there is progress
@@ -300,13 +309,13 @@ func (t *Tor) chooseSOCKS(ctx context.Context, c *control.Conn) (netx.Addr, erro
 // ends.
 func (t *Tor) stay(ctx context.Context, c *control.Conn) error {
 	ctx, cancel := context.WithCancel(ctx)
-	k := keeper{tor: t, control: c, kept: map[*service]bool{}}
+	k := keeper{tor: t, control: c, ctx: ctx, kept: map[*service]bool{}}
 	defer k.wg.Wait()
 	defer cancel()
 	beat := time.NewTicker(heartbeat)
 	defer beat.Stop()
 	for {
-		k.keepAll(ctx)
+		k.keepAll()
 		select {
 		case <-c.Done():
 			return c.Err()
@@ -348,8 +357,16 @@ func (t *Tor) onEvent(e control.Event) {
 			}
 		}
 	case "STATUS_CLIENT":
-		if len(e.Words) > 1 && e.Words[1] == "BOOTSTRAP" {
+		if len(e.Words) < 2 {
+			return
+		}
+		switch e.Words[1] {
+		case "BOOTSTRAP":
 			t.bootstrapped(e.Keys)
+		case "CIRCUIT_ESTABLISHED":
+			t.board.update(func(l *Ladder) { l.Bootstrap.NoCircuits = false })
+		case "CIRCUIT_NOT_ESTABLISHED":
+			t.board.update(func(l *Ladder) { l.Bootstrap.NoCircuits = true })
 		}
 	case "STATUS_GENERAL":
 		if len(e.Words) > 1 && e.Words[1] == "CLOCK_SKEW" {

@@ -473,6 +473,38 @@ func TestCollision(t *testing.T) {
 	})
 }
 
+// TestListenAgain closes a service and serves the same address at once.
+func TestListenAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := torcontrolmock.NewHost()
+		key := onion.FromSeed([32]byte{1})
+		m := startMock(t, torcontrolmock.Config{Host: host})
+		tr := start(t, tor.Config{Local: host})
+		for i := range 20 {
+			if i%2 == 1 {
+				m.Collide(3) // so that the first is closed before tor has it
+			}
+			l, err := tr.ListenOnion(t.Context(), tor.OnionConfig{Key: key, Port: 3457})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if i%4 < 2 {
+				await(t, tr, "publication", published)
+			}
+			l.Close()
+			m.Collide(0)
+			if l, err = tr.ListenOnion(t.Context(), tor.OnionConfig{Key: key, Port: 3457}); err != nil {
+				t.Fatal(err)
+			}
+			go echo(l)
+			await(t, tr, "publication", published)
+			time.Sleep(10 * time.Second) // virtual: whatever the first does late is done
+			checkEcho(t, tr, key)
+			l.Close()
+		}
+	})
+}
+
 func TestSocketTarget(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -610,6 +642,11 @@ func TestLadderWords(t *testing.T) {
 		m.Bootstrap(100, "done", "Done")
 		synctest.Wait()
 		if l := tr.Status(); !l.Ready() || l.String() != "Tor is ready" {
+			t.Errorf("ladder = %s", l)
+		}
+		m.Emit("STATUS_CLIENT", "NOTICE CIRCUIT_NOT_ESTABLISHED REASON=DIR_ALL_UNREACHABLE")
+		synctest.Wait()
+		if l := tr.Status(); l.Ready() || !strings.Contains(l.String(), "is this machine online?") {
 			t.Errorf("ladder = %s", l)
 		}
 	})
