@@ -14,6 +14,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -62,6 +64,7 @@ func Main(ctx context.Context, env Env) int {
 }
 
 func (a *app) root() *cobra.Command {
+	var pathToo bool
 	root := &cobra.Command{
 		Use:   "tahoe",
 		Short: "the least-authority file store that lives on Tor",
@@ -71,6 +74,13 @@ func (a *app) root() *cobra.Command {
 		SilenceUsage:  true,
 		Version:       version.Number,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return unknownCommand(cmd, args[0])
+			}
+			if pathToo {
+				fmt.Fprintln(a.Stdout, version.Application)
+				return nil
+			}
 			cmd.Help()
 			return &exitError{Code: exitFailed}
 		},
@@ -81,22 +91,38 @@ func (a *app) root() *cobra.Command {
 			}
 		},
 	}
-	root.SetVersionTemplate("tahoe-go/{{.Version}}\n")
+	root.SetVersionTemplate(version.Application + "\n")
 	root.PersistentFlags().StringVarP(&a.dir, "node-directory", "d", "", "node directory (default ~/.tahoe)")
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print nothing on standard output")
 	root.Flags().BoolP("version", "V", false, "print the version and exit")
-	root.AddCommand(a.createNodeCmd(), a.createClientCmd(), a.createIntroducerCmd(), a.runCmd(), a.versionCmd())
-	interspersedOff(root)
+	root.Flags().BoolVar(&pathToo, "version-and-path", false, "print the version and exit")
+	root.Flags().MarkHidden("version-and-path")
+	root.AddCommand(a.createNodeCmd(), a.createClientCmd(), a.createIntroducerCmd(), a.runCmd(),
+		a.addServerCmd(), a.putCmd(), a.getCmd(), a.statusCmd(), a.versionCmd())
+	strict(root)
 	return root
 }
 
-// interspersedOff makes options come before operands, as Tahoe users know it:
-// `tahoe put file --format=x` is then refused instead of half obeyed.
-func interspersedOff(c *cobra.Command) {
-	c.Flags().SetInterspersed(false)
-	for _, sub := range c.Commands() {
-		interspersedOff(sub)
+// gone says what took the place of commands that Tahoe once had, and which
+// are for later.
+var gone = map[string]string{
+	"start": "use `tahoe run`, and let the system's service manager start it", "daemonize": "use `tahoe run`, and let the system's service manager start it",
+	"stop": "send the process a SIGTERM", "restart": "send the process a SIGTERM and start it with `tahoe run`",
+	"rm": "it is called unlink",
+}
+
+// later are the commands of the Python program that are not there yet.
+var later = strings.Fields("create-alias add-alias list-aliases mkdir ls cp unlink mv ln backup webopen manifest stats check deep-check invite admin debug")
+
+func unknownCommand(cmd *cobra.Command, name string) error {
+	if slices.Contains(later, name) {
+		return fail("", "%s is not supported yet", name)
 	}
+	hint := gone[name]
+	if similar := cmd.SuggestionsFor(name); hint == "" && len(similar) > 0 {
+		hint = "did you mean " + strings.Join(similar, " or ") + "?"
+	}
+	return fail(firstOf(hint, "see: tahoe --help"), "unknown command: %s", name)
 }
 
 // report prints an error for people and turns it into an exit code.

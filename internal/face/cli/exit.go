@@ -15,6 +15,8 @@ const (
 	exitFailed   = 1 // the command could not do it, or was called wrongly
 	exitProblems = 2 // bad configuration; for ls and status: not found, not reachable
 	exitPolicy   = 3 // refused because it would leave the anonymous network
+
+	exitInterrupted = 130 // as shells have it for Ctrl-C
 )
 
 // exitError carries an exit code and what to tell the user. An empty Msg

@@ -11,6 +11,8 @@ import (
 	"sync"
 	"time"
 
+	"tahoe-go/internal/file/immutable"
+	"tahoe-go/internal/grid"
 	"tahoe-go/internal/network/netx"
 	"tahoe-go/internal/network/tor"
 	"tahoe-go/internal/network/tubcert"
@@ -29,7 +31,7 @@ type Options struct {
 
 // Run runs the node in dir until ctx ends or Stdin does. It returns nil after
 // an orderly stop. Errors to branch on: config.Problems for a configuration
-// that must not run, *config.RunningError for a directory in use,
+// that must not run, *RunningError for a directory in use,
 // *netx.PolicyError for what would leave the anonymous network.
 func Run(ctx context.Context, dir string, o Options) error {
 	o = o.normal()
@@ -87,7 +89,7 @@ func loadConfig(dir string, o Options) (*config.Config, error) {
 	if _, err := config.KindOf(dir); err != nil {
 		return nil, err
 	}
-	return config.Options{Home: o.Home, Torsocks: underTorsocks(o.Env)}.Load(dir)
+	return config.Options{Home: o.Home, Torsocks: underTorsocks(o.normal().Env)}.Load(dir)
 }
 
 // Node is a node that runs.
@@ -99,14 +101,13 @@ type Node struct {
 	identity config.Identity
 	cert     tubcert.Cert
 	network  netx.Network
-	tor      *tor.Tor // nil: not needed
+	tor      *tor.Tor   // nil: not needed
+	grid     *grid.Grid // nil, as files: no gateway
+	files    *immutable.Client
 
-	started  time.Time
-	notes    []string   // for people, once it runs
-	failed   chan error // a part that ended by itself; holds one
-	serving  sync.WaitGroup
-	closers  []func() error // in the order of starting
-	stopping context.CancelFunc
+	notes   []string       // for people, once it runs
+	failed  chan error     // a part that ended by itself; holds one
+	closers []func() error // in the order of starting
 }
 
 // Start builds the node that cfg describes and returns once it serves. It
@@ -118,9 +119,9 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, opts: o, log: log, started: time.Now(), failed: make(chan error, 1)}
+	n := &Node{cfg: cfg, opts: o, log: log, failed: make(chan error, 1)}
 	for _, step := range []func(context.Context) error{
-		n.claim, n.identify, n.openNetwork, n.startStorage,
+		n.claim, n.identify, n.openNetwork, n.startStorage, n.startClient, n.startGateway,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())
@@ -131,7 +132,11 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (*Node, error) {
 
 // claim makes this process the only one to run the node directory.
 func (n *Node) claim(context.Context) error {
-	return nil
+	release, err := claim(n.cfg.Dir)
+	if err == nil {
+		n.onClose(release)
+	}
+	return err
 }
 
 // identify reads the node's keys and certificate, and makes what is missing.
@@ -159,16 +164,22 @@ func (n *Node) note(format string, args ...any) {
 // onClose has f called by Close, before what was given to it earlier.
 func (n *Node) onClose(f func() error) { n.closers = append(n.closers, f) }
 
-// serve runs a part's loop. If it ends before Close, the node fails.
-func (n *Node) serve(what string, loop func() error) {
-	n.serving.Go(func() {
-		if err := loop(); err != nil {
-			select {
-			case n.failed <- fmt.Errorf("%s: %w", what, err):
-			default:
+// serve runs the loops of a part until Close, which ends their context and
+// waits for them. One that ends earlier with an error makes the node fail.
+func (n *Node) serve(ctx context.Context, what string, loops ...func(context.Context) error) {
+	ctx, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var running sync.WaitGroup
+	for _, loop := range loops {
+		running.Go(func() {
+			if err := loop(ctx); err != nil {
+				select {
+				case n.failed <- fmt.Errorf("%s: %w", what, err):
+				default:
+				}
 			}
-		}
-	})
+		})
+	}
+	n.onClose(func() error { stop(); running.Wait(); return nil })
 }
 
 // Close stops the node in the reverse order of its start: no new requests, a

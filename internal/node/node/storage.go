@@ -61,13 +61,13 @@ func (n *Node) startStorage(ctx context.Context) error {
 		hc.HeaderTimeout = onionHeaderTimeout
 	}
 	handler := gbs.NewHandler(hc)
-	n.onClose(func() error { return handler.Close(context.Background()) })
+	n.onClose(func() error { return handler.Close(context.WithoutCancel(ctx)) })
 
-	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	n.onClose(func() error { stop(); n.serving.Wait(); return nil })
+	var loops []func(context.Context) error
 	for _, l := range doors.listeners {
-		n.serve("storage server", func() error { return gbs.Serve(serving, l, n.cert, handler) })
+		loops = append(loops, func(ctx context.Context) error { return gbs.Serve(ctx, l, n.cert, handler) })
 	}
+	n.serve(ctx, "storage server", loops...)
 	n.note("storage server: shares in %s, open to clients at %s", n.cfg.Storage.Dir, doors.places())
 	if len(doors.hints) > 0 {
 		n.note("storage server: give %s to those who may store here (tahoe add-server); it holds the key to it",

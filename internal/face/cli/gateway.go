@@ -1,0 +1,77 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"tahoe-go/internal/face/webclient"
+	"tahoe-go/internal/node/config"
+)
+
+// storeFlags are the options of every command that talks to a gateway.
+type storeFlags struct {
+	url  string
+	json bool
+}
+
+func (f *storeFlags) add(fs *pflag.FlagSet) {
+	fs.StringVarP(&f.url, "node-url", "u", "", "address of the node's web gateway (default: what node.url in the node directory says)")
+	fs.BoolVar(&f.json, "json", false, "print one JSON object, for programs")
+}
+
+// gateway returns a client for the node's gateway. Close it.
+func (a *app) gateway(f *storeFlags) (*webclient.Client, error) {
+	url := f.url
+	if url == "" {
+		dir, err := a.nodeDir("", "")
+		if err != nil {
+			return nil, err
+		}
+		url, err = config.NodeURL(dir)
+		if errors.Is(err, fs.ErrNotExist) {
+			if _, err := config.KindOf(dir); err != nil {
+				return nil, fail("name the node's directory with -d DIR, or make a node with `tahoe create-client`", "%s is not a node directory", dir)
+			}
+			return nil, fail("set web.port in [node], and start the node with: tahoe run "+shellWord(dir), "the node in %s has no web gateway", dir)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	c, err := webclient.New(webclient.Config{URL: url})
+	if err != nil {
+		return nil, fail("", "%v", err)
+	}
+	return c, nil
+}
+
+// storeError explains what a gateway said, or that it said nothing. code is
+// for a gateway that is not there.
+func storeError(what string, err error, code int) error {
+	if refused, ok := errors.AsType[*webclient.Error](err); ok {
+		text := what + ": " + lowerFirst(refused.Sentence)
+		for _, line := range refused.Details {
+			text += "\n  " + line
+		}
+		return &exitError{Code: exitFailed, Msg: text}
+	}
+	if _, ok := errors.AsType[*webclient.UnreachableError](err); ok {
+		return &exitError{Code: code, Msg: err.Error(), Hint: "is the node running? start it with: tahoe run"}
+	}
+	if errors.Is(err, context.Canceled) {
+		return &exitError{Code: exitInterrupted, Msg: "interrupted"}
+	}
+	return &exitError{Code: exitFailed, Msg: what + ": " + err.Error()}
+}
+
+// lowerFirst makes a sentence fit behind a colon.
+func lowerFirst(s string) string {
+	if len(s) > 1 && s[1] >= 'a' && s[1] <= 'z' {
+		s = strings.ToLower(s[:1]) + s[1:]
+	}
+	return strings.TrimSuffix(s, ".")
+}

@@ -1,0 +1,147 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/dustin/go-humanize"
+	"github.com/spf13/cobra"
+
+	"tahoe-go/internal/face/webclient"
+)
+
+func (a *app) statusCmd() *cobra.Command {
+	var f storeFlags
+	var verbose bool
+	c := &cobra.Command{
+		Use:   "status",
+		Short: "show whether the node is ready, its servers and what it is doing",
+		Long:  "Shows how ready the running node is, its storage servers, and transfers under way.\nThe exit code is 2 if the node does not answer.",
+		Args:  cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return a.status(cmd.Context(), &f, verbose)
+		},
+	}
+	f.add(c.Flags())
+	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "also server ids, versions and the last transfers")
+	return c
+}
+
+func (a *app) status(ctx context.Context, f *storeFlags, verbose bool) error {
+	gw, err := a.gateway(f)
+	if err != nil {
+		return err
+	}
+	defer gw.Close()
+	w, err := gw.Welcome(ctx)
+	if err != nil {
+		return storeError("the node's state is not known", err, exitProblems)
+	}
+	ops, err := gw.Status(ctx)
+	if err != nil {
+		return storeError("the node's state is not known", err, exitProblems)
+	}
+	if f.json {
+		return a.printJSON(map[string]any{"node": w, "operations": ops})
+	}
+	a.showNode(w)
+	a.showServers(w.Servers, verbose)
+	a.showOperations("Under way", ops.Active)
+	if verbose {
+		a.showOperations("Lately", ops.Recent)
+	}
+	return nil
+}
+
+func (a *app) showNode(w webclient.Welcome) {
+	name := w.Nickname
+	if name == "" {
+		name = "(no nickname)"
+	}
+	state := "ready"
+	if !w.Ready {
+		state = "NOT READY"
+	}
+	fmt.Fprintf(a.Stdout, "%s, %s: %s\n", name, w.Version, state)
+	if w.Summary != "" {
+		fmt.Fprintf(a.Stdout, "  %s\n", w.Summary)
+	}
+	for _, r := range w.Ladder {
+		if r.State != "unknown" {
+			fmt.Fprintf(a.Stdout, "  %-8s %s\n", r.State, r.Text)
+		}
+	}
+	e := w.Encoding
+	if e.Total > 0 {
+		fmt.Fprintf(a.Stdout, "  new files become %d shares on at least %d servers; any %d shares rebuild a file\n", e.Total, e.Happy, e.Needed)
+	}
+}
+
+func (a *app) showServers(servers []webclient.Server, verbose bool) {
+	if len(servers) == 0 {
+		fmt.Fprintln(a.Stdout, "\nNo storage servers are known. Add one with: tahoe add-server FILE")
+		return
+	}
+	fmt.Fprintln(a.Stdout, "\nStorage servers")
+	t := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
+	for _, s := range servers {
+		name := s.Name
+		if name == "" {
+			name = s.ID[:min(len(s.ID), 13)] + "…"
+		}
+		row := []string{"  " + name, s.State, s.Address, free(s), contact(s)}
+		if s.Reason != "" && s.State != "connected" {
+			row = append(row, s.Reason)
+		}
+		if verbose {
+			row = append(row, s.ID)
+			if s.Version != nil {
+				row = append(row, *s.Version)
+			}
+		}
+		fmt.Fprintln(t, strings.TrimRight(strings.Join(row, "\t"), "\t"))
+	}
+	t.Flush()
+}
+
+func free(s webclient.Server) string {
+	if s.AvailableSpace == nil {
+		return ""
+	}
+	return humanize.IBytes(uint64(max(0, *s.AvailableSpace))) + " free"
+}
+
+func contact(s webclient.Server) string {
+	if s.LastContact == nil {
+		return "never heard of"
+	}
+	return "heard " + humanize.Time(unix(*s.LastContact))
+}
+
+func unix(seconds float64) time.Time { return time.UnixMilli(int64(seconds * 1000)) }
+
+func (a *app) showOperations(title string, ops []webclient.Operation) {
+	if len(ops) == 0 {
+		return
+	}
+	fmt.Fprintf(a.Stdout, "\n%s\n", title)
+	t := tabwriter.NewWriter(a.Stdout, 0, 0, 2, ' ', 0)
+	for _, op := range ops {
+		size, part := "", ""
+		if op.TotalSize != nil {
+			size = humanize.IBytes(uint64(max(0, *op.TotalSize)))
+			if op.Finished == nil && *op.TotalSize > 0 {
+				part = fmt.Sprintf("%d %%", 100*op.Done / *op.TotalSize)
+			}
+		}
+		took := time.Since(unix(op.Started))
+		if op.Finished != nil {
+			took = unix(*op.Finished).Sub(unix(op.Started))
+		}
+		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\t%s\t%s\n", op.Type, size, op.Status, part, shortDuration(took), op.Error)
+	}
+	t.Flush()
+}

@@ -1,0 +1,119 @@
+package node
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"os"
+
+	"tahoe-go/internal/face/webapi"
+	"tahoe-go/internal/kit/spool"
+	"tahoe-go/internal/network/netx"
+	"tahoe-go/internal/node/config"
+	"tahoe-go/internal/node/config/endpoint"
+)
+
+// startGateway opens the web gateway and writes node.url, by which the
+// command line finds it.
+func (n *Node) startGateway(ctx context.Context) error {
+	if n.cfg.Node.WebPort == nil {
+		return nil
+	}
+	if err := os.MkdirAll(n.cfg.Node.TempDir, 0o700); err != nil {
+		return fmt.Errorf("making the folder for temporary files: %w", err)
+	}
+	if _, err := config.NewAuthToken(n.cfg.Dir); err != nil {
+		return err
+	}
+	l, url, err := n.openGateway(ctx)
+	if err != nil {
+		return fmt.Errorf("opening the web gateway at %s: %w", n.cfg.Node.WebPort, err)
+	}
+	if url != "" {
+		if err := config.WriteNodeURL(n.cfg.Dir, url); err != nil {
+			l.Close()
+			return err
+		}
+	}
+	h := webapi.New(webapi.Config{
+		Files:    n.files,
+		Grid:     n.grid,
+		Nickname: n.cfg.Node.Nickname, NodeID: n.cert.TubID(),
+		K: n.cfg.Client.Needed, Happy: n.cfg.Client.Happy, N: n.cfg.Client.Total,
+		Convergence: n.identity.Convergence,
+		Ladder:      n.torRungs,
+		Spool:       spool.Config{Dir: n.cfg.Node.TempDir},
+		Log:         n.log.With("part", "web"),
+	})
+	n.serve(ctx, "web gateway", func(ctx context.Context) error { return webapi.Serve(ctx, l, h) })
+	n.note("web gateway: %s", firstOf(url, n.cfg.Node.WebPort.String()))
+	return nil
+}
+
+// openGateway listens where web.port says. url is "" for a unix socket.
+func (n *Node) openGateway(ctx context.Context) (l net.Listener, url string, err error) {
+	switch p := n.cfg.Node.WebPort.(type) {
+	case endpoint.SSL:
+		cert, err := tls.LoadX509KeyPair(firstOf(p.CertKey, p.PrivateKey), p.PrivateKey)
+		if err != nil {
+			return nil, "", err
+		}
+		tcp := endpoint.TCP{Port: p.Port, Interface: p.Interface}
+		if l, err = n.listenLocally(ctx, tcp); err != nil {
+			return nil, "", err
+		}
+		url, err = gatewayURL("https", l)
+		return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}), url, err
+	case endpoint.Unix:
+		l, err = n.listenLocally(ctx, p)
+		return l, "", err
+	}
+	if l, err = n.listenLocally(ctx, n.cfg.Node.WebPort); err != nil {
+		return nil, "", err
+	}
+	url, err = gatewayURL("http", l)
+	return l, url, err
+}
+
+// listenLocally opens a port of this machine by the network that can open
+// nothing else, and any other by the node's.
+func (n *Node) listenLocally(ctx context.Context, v endpoint.Value) (net.Listener, error) {
+	a, ok := listenAddr(v)
+	if !ok {
+		return nil, fmt.Errorf("the gateway cannot listen there")
+	}
+	if t, ok := v.(endpoint.TCP); ok && !t.Loopback() {
+		return n.network.Listen(ctx, a)
+	}
+	return netx.Loopback{}.Listen(ctx, a)
+}
+
+// gatewayURL is where programs on this machine find the gateway.
+func gatewayURL(scheme string, l net.Listener) (string, error) {
+	a, err := netx.AddrOf(l)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s://%s/", scheme, net.JoinHostPort(a.Host, fmt.Sprint(a.Port))), nil
+}
+
+// torRungs is the part of the ladder below the servers, which the gateway
+// counts itself.
+func (n *Node) torRungs() []webapi.Rung {
+	if n.tor == nil {
+		return nil
+	}
+	var rungs []webapi.Rung
+	for _, r := range n.tor.Status().Rungs() {
+		rungs = append(rungs, webapi.Rung{Name: r.Name, State: string(r.State), Text: r.Text})
+	}
+	return rungs
+}
+
+func firstOf(a, b string) string {
+	if a != "" {
+		return a
+	}
+	return b
+}
