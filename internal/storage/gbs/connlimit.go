@@ -21,13 +21,32 @@ type connLimit struct {
 
 // changed is an http.Server's ConnState.
 func (cl *connLimit) changed(c net.Conn, s http.ConnState) {
-	victim := cl.track(c, s)
-	if t, ok := victim.(*tls.Conn); ok {
-		victim = t.NetConn() // closing TLS politely may take seconds
+	if victim := cl.track(c, s); victim != nil {
+		drop(victim)
 	}
-	if victim != nil {
-		victim.Close()
+}
+
+// closeWaiting drops all connections without a request. A server that shuts
+// down would wait seconds for those that never had one.
+func (cl *connLimit) closeWaiting() {
+	cl.mu.Lock()
+	var waiting []net.Conn
+	for e := cl.waiting.Front(); e != nil; e = e.Next() {
+		waiting = append(waiting, e.Value.(net.Conn))
 	}
+	cl.mu.Unlock()
+	for _, c := range waiting {
+		drop(c)
+	}
+}
+
+// drop closes a connection at once: doing it politely, as TLS wants, may take
+// seconds.
+func drop(c net.Conn) {
+	if t, ok := c.(*tls.Conn); ok {
+		c = t.NetConn()
+	}
+	c.Close()
 }
 
 func (cl *connLimit) track(c net.Conn, s http.ConnState) (victim net.Conn) {

@@ -34,6 +34,7 @@ func Serve(ctx context.Context, l net.Listener, cert tubcert.Cert, h *Handler) e
 		DisableGeneralOptionsHandler: true,
 	}
 	srv.Protocols.SetHTTP1(true)
+	srv.RegisterOnShutdown(limit.closeWaiting)
 	conf := &tls.Config{
 		MinVersion:   tls.VersionTLS13,
 		Certificates: []tls.Certificate{cert.TLS()},
