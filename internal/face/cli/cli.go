@@ -72,7 +72,9 @@ func (a *app) root() *cobra.Command {
 			"A cap (capability string) is the only access to a file: keep it secret.",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Version:       version.Number,
+
+		SuggestionsMinimumDistance: 2,
+		Version:                    version.Number,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				return unknownCommand(cmd, args[0])
@@ -92,15 +94,30 @@ func (a *app) root() *cobra.Command {
 		},
 	}
 	root.SetVersionTemplate(version.Application + "\n")
-	root.PersistentFlags().StringVarP(&a.dir, "node-directory", "d", "", "node directory (default ~/.tahoe)")
+	root.PersistentFlags().StringVarP(&a.dir, "node-directory", "d", "", "use the node in `DIR` (default ~/.tahoe)")
 	root.PersistentFlags().BoolVarP(&a.quiet, "quiet", "q", false, "print nothing on standard output")
 	root.Flags().BoolP("version", "V", false, "print the version and exit")
 	root.Flags().BoolVar(&pathToo, "version-and-path", false, "print the version and exit")
 	root.Flags().MarkHidden("version-and-path")
-	root.AddCommand(a.createNodeCmd(), a.createClientCmd(), a.createIntroducerCmd(), a.runCmd(),
-		a.addServerCmd(), a.putCmd(), a.getCmd(), a.statusCmd(), a.versionCmd())
+	group(root, "Nodes:", a.createNodeCmd(), a.createClientCmd(), a.createIntroducerCmd(), a.runCmd(), a.addServerCmd(), a.statusCmd())
+	group(root, "Files:", a.putCmd(), a.getCmd())
+	root.AddCommand(a.versionCmd(), a.manCmd())
 	strict(root)
 	return root
+}
+
+// group adds commands under a heading of the help text.
+func group(root *cobra.Command, title string, commands ...*cobra.Command) {
+	root.AddGroup(&cobra.Group{ID: title, Title: title})
+	for _, c := range commands {
+		c.GroupID = title
+		root.AddCommand(c)
+	}
+}
+
+// complete offers words for the value of an option.
+func complete(c *cobra.Command, option string, words ...string) {
+	c.RegisterFlagCompletionFunc(option, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // gone says what took the place of commands that Tahoe once had, and which
@@ -108,11 +125,10 @@ func (a *app) root() *cobra.Command {
 var gone = map[string]string{
 	"start": "use `tahoe run`, and let the system's service manager start it", "daemonize": "use `tahoe run`, and let the system's service manager start it",
 	"stop": "send the process a SIGTERM", "restart": "send the process a SIGTERM and start it with `tahoe run`",
-	"rm": "it is called unlink",
 }
 
 // later are the commands of the Python program that are not there yet.
-var later = strings.Fields("create-alias add-alias list-aliases mkdir ls cp unlink mv ln backup webopen manifest stats check deep-check invite admin debug")
+var later = strings.Fields("rm create-alias add-alias list-aliases mkdir ls cp unlink mv ln backup webopen manifest stats check deep-check invite admin debug")
 
 func unknownCommand(cmd *cobra.Command, name string) error {
 	if slices.Contains(later, name) {

@@ -32,28 +32,28 @@ type createFlags struct {
 }
 
 func (f *createFlags) common(fs *pflag.FlagSet) {
-	fs.StringVarP(&f.basedir, "basedir", "C", "", "node directory")
+	fs.StringVarP(&f.basedir, "basedir", "C", "", "make the node in `DIR`")
 	fs.BoolVar(&f.HideIP, "hide-ip", false, "keep this machine's address from everyone: all connections through Tor")
 }
 
 func (f *createFlags) client(fs *pflag.FlagSet) {
-	fs.StringVarP(&f.Nickname, "nickname", "n", "", "name that others see")
-	fs.StringVarP(&f.introducer, "introducer", "i", "", "fURL of the grid's introducer")
-	fs.StringVarP(&f.WebPort, "webport", "p", config.DefaultWebPort, "where the web gateway listens; none for no gateway")
-	fs.IntVar(&f.Needed, "shares-needed", 3, "shares needed to read a new file back")
-	fs.IntVar(&f.Happy, "shares-happy", 7, "servers that new files must be spread over at least")
-	fs.IntVar(&f.Total, "shares-total", 10, "shares made of a new file")
-	fs.StringVar(&f.join, "join", "", "invite code")
+	fs.StringVarP(&f.Nickname, "nickname", "n", "", "`NAME` that others see")
+	fs.StringVarP(&f.introducer, "introducer", "i", "", "`FURL` of the grid's introducer (not supported yet)")
+	fs.StringVarP(&f.WebPort, "webport", "p", config.DefaultWebPort, "`ENDPOINT` where the web gateway listens; none for no gateway")
+	fs.IntVar(&f.Needed, "shares-needed", 3, "`K` shares are needed to read a new file back")
+	fs.IntVar(&f.Happy, "shares-happy", 7, "`H` servers at least must hold shares of a new file")
+	fs.IntVar(&f.Total, "shares-total", 10, "`N` shares are made of a new file")
+	fs.StringVar(&f.join, "join", "", "invite `CODE` (not supported yet)")
 }
 
 func (f *createFlags) where(fs *pflag.FlagSet) {
-	fs.StringVar(&f.listen, "listen", "tcp", "how others reach this node: tcp, tor, or none (tcp,tor for both)")
-	fs.StringVar(&f.Hostname, "hostname", "", "name or address of this machine for others (with --listen=tcp)")
-	fs.StringVar(&f.Port, "port", "", "endpoint to listen on, with --location")
-	fs.StringVar(&f.Location, "location", "", "hints that others get, with --port")
+	fs.StringVar(&f.listen, "listen", "tcp", "how others reach this node: `LIST` of tcp and tor, or none")
+	fs.StringVar(&f.Hostname, "hostname", "", "`NAME` or address of this machine for others (with --listen=tcp)")
+	fs.StringVar(&f.Port, "port", "", "`ENDPOINT` to listen on, with --location")
+	fs.StringVar(&f.Location, "location", "", "`HINTS` where others find this node, with --port")
 	fs.BoolVar(&f.TorLaunch, "tor-launch", false, "start a tor of the node's own")
-	fs.StringVar(&f.TorExecutable, "tor-executable", "", "tor program for --tor-launch")
-	fs.StringVar(&f.TorControlPort, "tor-control-port", "", "control port of a running tor, as unix:PATH or tcp:127.0.0.1:PORT")
+	fs.StringVar(&f.TorExecutable, "tor-executable", "", "`PROGRAM` for --tor-launch")
+	fs.StringVar(&f.TorControlPort, "tor-control-port", "", "control port of a running tor: `ENDPOINT` unix:PATH or tcp:127.0.0.1:PORT")
 	for _, name := range []string{"i2p-sam-port", "i2p-executable"} {
 		fs.String(name, "", "not supported yet")
 		fs.MarkHidden(name)
@@ -78,8 +78,9 @@ func (a *app) createNodeCmd() *cobra.Command {
 	f.client(c.Flags())
 	f.where(c.Flags())
 	c.Flags().BoolVar(&f.NoStorage, "no-storage", false, "offer no storage to others")
-	c.Flags().StringVar(&f.StorageDir, "storage-dir", "", "folder for others' shares")
+	c.Flags().StringVar(&f.StorageDir, "storage-dir", "", "keep others' shares in `DIR`")
 	c.Flags().BoolVar(&f.Helper, "helper", false, "run an upload helper (not supported yet)")
+	complete(c, "listen", "tcp", "tor", "tcp,tor", "none")
 	return c
 }
 

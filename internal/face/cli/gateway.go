@@ -19,7 +19,7 @@ type storeFlags struct {
 }
 
 func (f *storeFlags) add(fs *pflag.FlagSet) {
-	fs.StringVarP(&f.url, "node-url", "u", "", "address of the node's web gateway (default: what node.url in the node directory says)")
+	fs.StringVarP(&f.url, "node-url", "u", "", "`URL` of the node's web gateway (default: what node.url in the node directory says)")
 	fs.BoolVar(&f.json, "json", false, "print one JSON object, for programs")
 }
 

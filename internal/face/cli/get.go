@@ -51,8 +51,8 @@ func (a *app) getCmd() *cobra.Command {
 		},
 	}
 	f.add(c.Flags())
-	m.add(c.Flags())
-	c.Flags().StringVar(&capFile, "cap-file", "", "file with the cap; - for standard input")
+	m.add(c)
+	c.Flags().StringVar(&capFile, "cap-file", "", "read the cap from `FILE`, or - for standard input")
 	return c
 }
 

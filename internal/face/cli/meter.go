@@ -10,7 +10,7 @@ import (
 
 	"github.com/dustin/go-humanize"
 	"github.com/schollz/progressbar/v3"
-	"github.com/spf13/pflag"
+	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
 	"tahoe-go/internal/face/webclient"
@@ -19,8 +19,9 @@ import (
 // meterFlags say how progress is shown.
 type meterFlags struct{ progress string }
 
-func (m *meterFlags) add(fs *pflag.FlagSet) {
-	fs.StringVar(&m.progress, "progress", "auto", "on standard error: auto (a bar, on a terminal), none, or json (a line each)")
+func (m *meterFlags) add(c *cobra.Command) {
+	c.Flags().StringVar(&m.progress, "progress", "auto", "`HOW` to show progress on standard error: auto (a bar, on a terminal), none, or json (a line each)")
+	complete(c, "progress", "auto", "none", "json")
 }
 
 // meter shows the progress of one transfer on standard error: a bar with rate

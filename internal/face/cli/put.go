@@ -41,9 +41,9 @@ func (a *app) putCmd() *cobra.Command {
 		},
 	}
 	f.add(c.Flags())
-	m.add(c.Flags())
+	m.add(c)
 	c.Flags().BoolVarP(&mutable, "mutable", "m", false, "make a mutable file (not supported yet)")
-	c.Flags().StringVar(&format, "format", "", "CHK (immutable, the default); SDMF and MDMF are not supported yet")
+	c.Flags().StringVar(&format, "format", "", "`FORMAT` is CHK (immutable, the default); SDMF and MDMF are not supported yet")
 	c.Flags().StringVar(&key, "private-key-path", "", "RSA key of a mutable file (not supported yet)")
 	c.Flags().MarkHidden("private-key-path")
 	return c
@@ -73,7 +73,7 @@ func (a *app) put(ctx context.Context, name string, f *storeFlags, m *meterFlags
 		return storeError("the file was not stored", unwrapStored(err), exitFailed)
 	}
 	if f.json {
-		return a.printJSON(map[string]any{"cap": cap.Reveal(), "kind": cap.Kind(), "size": counted.n, "seconds": seconds(start)})
+		return a.printJSON(map[string]any{"cap": cap.Reveal(), "size": counted.n, "seconds": seconds(start)})
 	}
 	fmt.Fprintln(a.Stderr, "200 OK") // as scripts for the Python program expect
 	meter.summary("stored", counted.n, start)

@@ -28,8 +28,9 @@ func (a *app) runCmd() *cobra.Command {
 			return a.runError(dir, err)
 		},
 	}
-	c.Flags().StringVarP(&basedir, "basedir", "C", "", "node directory")
+	c.Flags().StringVarP(&basedir, "basedir", "C", "", "the node in `DIR`")
 	c.Flags().BoolVar(&allowClose, "allow-stdin-close", false, "keep running when standard input closes")
-	c.Flags().StringVar(&level, "log-level", "info", "debug, info, warn or error")
+	c.Flags().StringVar(&level, "log-level", "info", "`LEVEL` of the log on standard error: debug, info, warn or error")
+	complete(c, "log-level", "debug", "info", "warn", "error")
 	return c
 }

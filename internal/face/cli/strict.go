@@ -13,6 +13,9 @@ import (
 // say where to read on.
 func strict(c *cobra.Command) {
 	if !c.DisableFlagParsing {
+		if name, operands, has := strings.Cut(c.Use, " "); has { // else cobra puts the options last
+			c.Use, c.DisableFlagsInUseLine = name+" [options] "+operands, true
+		}
 		c.Flags().SetInterspersed(false)
 		check := c.Args
 		c.Args = func(c *cobra.Command, args []string) error {
