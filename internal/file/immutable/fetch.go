@@ -15,6 +15,7 @@ import (
 type fetched struct {
 	share  *share // nil: there was none left to ask
 	blocks [][]byte
+	buf    []byte // that blocks lie in
 	err    error
 	took   time.Duration
 }
@@ -36,6 +37,7 @@ func (r *reader) chunk(ctx context.Context, c *chunk) decoded {
 		launch()
 	}
 	got := make(map[ids.ShareNum][][]byte, r.l.K)
+	var used [][]byte
 	start := time.Now()
 	hedge := time.NewTimer(r.c.c.Patience.Hedge)
 	defer hedge.Stop()
@@ -52,6 +54,7 @@ func (r *reader) chunk(ctx context.Context, c *chunk) decoded {
 				}
 			default:
 				got[f.share.num] = f.blocks
+				used = append(used, f.buf)
 				r.trace.block(f.share.peer.ID, f.share.num, c.first, size(f.blocks), f.took)
 				hedge.Reset(max(r.c.c.Patience.Hedge, 3*time.Since(start)))
 			}
@@ -75,7 +78,11 @@ func (r *reader) chunk(ctx context.Context, c *chunk) decoded {
 		}
 	}
 	cancel() // the late need not go on
-	return r.decode(c, got)
+	d := r.decode(c, got)
+	for _, buf := range used {
+		r.recycle(buf)
+	}
+	return d
 }
 
 func size(blocks [][]byte) (n int) {
@@ -95,8 +102,9 @@ func (r *reader) fetch(ctx context.Context, job *job, c *chunk) fetched {
 	start := time.Now()
 	stall, cancel := context.WithTimeout(ctx, r.c.c.Patience.Stall)
 	defer cancel()
-	blocks, err := s.opened.Blocks(stall, c.first, c.count, nil)
-	return fetched{share: s, blocks: blocks, err: err, took: time.Since(start)}
+	buf := r.buffer(c.bytes)
+	blocks, err := s.opened.Blocks(stall, c.first, c.count, buf)
+	return fetched{share: s, blocks: blocks, buf: buf, err: err, took: time.Since(start)}
 }
 
 // decode turns k blocks of each segment into plaintext.
@@ -108,7 +116,7 @@ func (r *reader) decode(c *chunk, got map[ids.ShareNum][][]byte) decoded {
 		for num, bs := range got {
 			blocks[num] = bs[i]
 		}
-		text, err := r.chk.Decode(seg, blocks, nil)
+		text, err := r.chk.Decode(seg, blocks, r.buffer(r.l.SegmentSize))
 		if err != nil {
 			if se, ok := errors.AsType[*chk.SegmentError](err); ok {
 				return decoded{err: fmt.Errorf("the file was stored inconsistently by its maker: %w", se)}

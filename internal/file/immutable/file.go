@@ -129,7 +129,19 @@ type reader struct {
 	trace *Trace
 	end   int64
 	wg    sync.WaitGroup
+	bufs  sync.Pool // of *[]byte: blocks and segments that have served
 }
+
+// buffer returns n bytes, perhaps used before.
+func (r *reader) buffer(n int64) []byte {
+	if b, ok := r.bufs.Get().(*[]byte); ok && int64(cap(*b)) >= n {
+		return (*b)[:n]
+	}
+	return make([]byte, n)
+}
+
+// recycle takes back what buffer gave; the caller must not touch it again.
+func (r *reader) recycle(b []byte) { r.bufs.Put(&b) }
 
 const (
 	// ahead is how many chunks are fetched at once: while one is decoded and
@@ -145,6 +157,7 @@ const (
 type chunk struct {
 	first int64
 	count int
+	bytes int64        // of one share, at most
 	text  chan decoded // receives one value
 }
 
@@ -164,6 +177,7 @@ func (r *reader) copy(ctx context.Context, w io.Writer, off int64) error {
 	for size := 1; next <= last || len(under) > 0; {
 		for len(under) < ahead && next <= last {
 			c := &chunk{first: next, count: int(min(int64(size), last-next+1)), text: make(chan decoded, 1)}
+			c.bytes = int64(c.count) * r.l.BlockSize
 			next += int64(c.count)
 			size = r.fullChunk() // the first is small, for a quick first byte
 			under = append(under, c)
@@ -181,6 +195,7 @@ func (r *reader) copy(ctx context.Context, w io.Writer, off int64) error {
 			if _, err := w.Write(text[from:to]); err != nil {
 				return err
 			}
+			r.recycle(text)
 		}
 	}
 	return nil

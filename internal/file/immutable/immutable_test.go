@@ -336,3 +336,29 @@ func TestSourceThatLies(t *testing.T) {
 		}
 	})
 }
+
+func TestKeyerSparesAPass(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g := newGrid(t, 10)
+		c := newClient(t, g, 3, 7, 10)
+		for _, size := range []int{100, 4095, 4096, 4097, 4098, 4099, 20_000} {
+			data := content(size)
+			_, want := mustUpload(t, c, data)
+			k := c.NewKeyer(circle)
+			k.Write(data[:size/2])
+			k.Write(data[size/2:])
+			if size >= 4098 && k.Key() != want.Key {
+				t.Errorf("size %d: Keyer and Upload disagree", size)
+			}
+			if size < 4096 && !k.Key().IsZero() {
+				t.Errorf("size %d: Keyer claims to know the key of a file smaller than a segment", size)
+			}
+			src := source(data)
+			src.Key = k.Key()
+			res, err := c.Upload(t.Context(), src, nil)
+			if err != nil || res.Cap != want {
+				t.Errorf("size %d: upload with a Keyer's key: %v, %v", size, res, err)
+			}
+		}
+	})
+}

@@ -25,8 +25,8 @@ const (
 // push encodes the file and sends every share to its home. A server that
 // fails or stalls is dropped as long as happiness holds.
 //
-// Memory: each share holds up to (lanes+1) batches, and the encoder its
-// segments in flight.
+// Memory: each share holds up to lanes batches, and the encoder its segments
+// in flight.
 func (u *upload) push(ctx context.Context, p *placement) (caps.Cap, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -240,8 +240,8 @@ func (pt part) free() {
 }
 
 func (s *pusher) send() error {
-	b := batcher{s: s, slots: make(chan *[]byte, lanes+1)}
-	for range lanes + 1 {
+	b := batcher{s: s, slots: make(chan *[]byte, lanes)}
+	for range lanes {
 		b.slots <- nil
 	}
 	err := b.fill()

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"math"
 	"time"
 
 	"tahoe-go/internal/codec/tagged"
@@ -30,13 +31,17 @@ type Timings struct {
 	Key, Place, Push time.Duration
 }
 
-// Source is what is uploaded. It is read up to twice, from the start.
+// Source is what is uploaded. It is read from where it stands to derive the
+// key, and from its start to encode.
 type Source struct {
 	io.ReadSeeker
 	Size int64 // in bytes, exact
 	// Convergence is the secret within whose circle equal files get equal
 	// caps. Zero: a random key, one pass less, no two caps alike.
 	Convergence redact.Secret
+	// Key is what a Keyer has derived from the same bytes and Convergence;
+	// zero: not known yet. It spares a pass.
+	Key caps.Key
 }
 
 // Upload stores a file. It returns once shares are acknowledged on enough
@@ -59,6 +64,9 @@ func (c *Client) Upload(ctx context.Context, src Source, tr *Trace) (*Result, er
 	u.enc, err = chk.NewEncoder(chk.Config{Key: key, Size: src.Size, Params: c.params()})
 	if err != nil {
 		return nil, err
+	}
+	if _, err := src.Seek(0, io.SeekStart); err != nil {
+		return nil, fmt.Errorf("rewinding source: %w", err)
 	}
 	keyed := time.Now()
 	p, err := u.place(ctx)
@@ -101,19 +109,45 @@ func literal(src Source) (*Result, error) {
 	return &Result{Cap: caps.NewLIT(data), Size: src.Size}, nil
 }
 
-// key derives or draws the file's key and rewinds the source.
+// key derives or draws the file's key.
 func (c *Client) key(ctx context.Context, src Source) (caps.Key, error) {
+	if !src.Key.IsZero() {
+		return src.Key, nil
+	}
 	if src.Convergence.IsZero() {
 		var key [16]byte
 		rand.Read(key[:])
 		return caps.NewKey(key), nil
 	}
-	key, err := chk.ConvergentKey(ctx, src, src.Size, c.params(), []byte(src.Convergence.Reveal()))
-	if err != nil {
-		return caps.Key{}, err
+	return chk.ConvergentKey(ctx, src, src.Size, c.params(), []byte(src.Convergence.Reveal()))
+}
+
+// Keyer derives a convergent key while the bytes of a file pass by for the
+// first time, so that Upload need not read them once more. Write all of them,
+// in order, then take Key.
+type Keyer struct {
+	hash    *tagged.Hasher
+	segment int64
+	size    int64
+}
+
+// NewKeyer returns a Keyer for files within the circle of convergence.
+func (c *Client) NewKeyer(convergence redact.Secret) *Keyer {
+	segment := c.params().Round(math.MaxInt64).SegmentSize
+	return &Keyer{segment: segment, hash: tagged.NewConvergence(c.c.K, c.c.N, segment, []byte(convergence.Reveal()))}
+}
+
+// Write takes the next bytes. It never fails.
+func (k *Keyer) Write(p []byte) (int, error) {
+	k.size += int64(len(p))
+	return k.hash.Write(p)
+}
+
+// Key returns the key; the zero Key for a file of less than a segment, whose
+// key depends on its size, which was not known when the hashing began.
+func (k *Keyer) Key() caps.Key {
+	if k.size < k.segment {
+		return caps.Key{}
 	}
-	if _, err := src.Seek(0, io.SeekStart); err != nil {
-		return caps.Key{}, fmt.Errorf("rewinding source: %w", err)
-	}
-	return key, nil
+	return caps.NewKey(k.hash.Sum16())
 }
