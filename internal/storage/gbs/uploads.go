@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"tahoe-go/internal/kit/redact"
 	"tahoe-go/internal/storage"
 )
@@ -88,7 +90,7 @@ func (us *uploads) room(si storage.Index, nums []storage.ShareNum, size int64, s
 
 // add takes over w.
 func (us *uploads) add(id shareID, size int64, secret secretHash, w storage.ShareWriter) error {
-	u := &upload{all: us, id: id, size: size, secret: secret, w: w}
+	u := &upload{all: us, id: id, size: size, secret: secret, w: w, ending: semaphore.NewWeighted(whole)}
 	us.mu.Lock()
 	defer us.mu.Unlock()
 	if us.closed {
@@ -165,6 +167,9 @@ const (
 	gone            // aborted, given up, or lost by the store
 )
 
+// whole is all of upload.ending: more than there can be requests.
+const whole = 1 << 30
+
 // upload is one share being received.
 type upload struct {
 	all    *uploads
@@ -174,9 +179,10 @@ type upload struct {
 	w      storage.ShareWriter
 	timer  *time.Timer
 
-	// ending is held for reading during writes and for writing while the
-	// share is closed or aborted.
-	ending sync.RWMutex
+	// ending is held in part during writes and as a whole while the share is
+	// closed or aborted. A mutex would stop the clock of a synctest bubble
+	// while a store is slow.
+	ending *semaphore.Weighted
 
 	mu      sync.Mutex // guards below
 	state   state
@@ -209,8 +215,10 @@ func (u *upload) count(d int) {
 // write stores p at off. errComplete says that the share is finished already
 // and the caller should compare instead.
 func (u *upload) write(ctx context.Context, p []byte, off int64) error {
-	u.ending.RLock()
-	defer u.ending.RUnlock()
+	if err := u.ending.Acquire(ctx, 1); err != nil {
+		return err
+	}
+	defer u.ending.Release(1)
 	switch u.now() {
 	case finished:
 		return errComplete
@@ -239,16 +247,18 @@ func (u *upload) finish(ctx context.Context) ([]storage.Span, error) {
 	if missing := u.missing(); len(missing) > 0 {
 		return missing, nil
 	}
-	u.ending.Lock()
-	defer u.ending.Unlock()
+	// The bytes are all here: a client that leaves now does not undo that.
+	ctx = context.WithoutCancel(ctx)
+	if err := u.ending.Acquire(ctx, whole); err != nil {
+		return nil, err
+	}
+	defer u.ending.Release(whole)
 	switch u.now() {
 	case finished:
 		return nil, nil
 	case gone:
 		return nil, errNoUpload
 	}
-	// The bytes are all here: a client that leaves now does not undo that.
-	ctx = context.WithoutCancel(ctx)
 	if err := u.w.Close(ctx); err != nil {
 		u.w.Abort(ctx)
 		u.end(gone)
@@ -270,15 +280,18 @@ func (u *upload) missing() []storage.Span {
 
 // abort discards the share, unless it is finished.
 func (u *upload) abort(ctx context.Context) error {
-	u.ending.Lock()
-	defer u.ending.Unlock()
+	ctx = context.WithoutCancel(ctx)
+	if err := u.ending.Acquire(ctx, whole); err != nil {
+		return err
+	}
+	defer u.ending.Release(whole)
 	switch u.now() {
 	case finished:
 		return errComplete
 	case gone:
 		return errNoUpload
 	}
-	err := u.w.Abort(context.WithoutCancel(ctx))
+	err := u.w.Abort(ctx)
 	u.end(gone)
 	return err
 }
@@ -300,7 +313,7 @@ func (u *upload) giveUp() {
 	u.all.log.Info("upload given up", "si", u.id.si.Short(), "shnum", u.id.num, "idle", u.all.idle)
 }
 
-// end needs ending held for writing.
+// end needs the whole of ending.
 func (u *upload) end(s state) {
 	u.mu.Lock()
 	u.state = s

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sync/semaphore"
 
 	"tahoe-go/internal/kit/redact"
 	"tahoe-go/internal/storage"
@@ -273,7 +274,7 @@ func TestManyUploads(t *testing.T) {
 
 // TestFragments checks the bound on separate pieces.
 func TestFragments(t *testing.T) {
-	u := &upload{all: newUploads(nil, time.Hour, 1), w: nowhere{}, size: 1 << 20}
+	u := &upload{all: newUploads(nil, time.Hour, 1), w: nowhere{}, size: 1 << 20, ending: semaphore.NewWeighted(whole)}
 	for i := range int64(storage.MaxPieces) {
 		if err := u.write(t.Context(), []byte{1}, 2*i); err != nil {
 			t.Fatal(err)
