@@ -119,6 +119,19 @@ func (q *request) json(kind string, v any) error {
 const storedPolicy = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; font-src data:; media-src data:; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
+// mediaPolicy is that of sound and video, which run nothing. The page that a
+// browser puts around them fetches them again by their URL, and from inside a
+// sandbox that would be a foreign site's request, which the guard refuses.
+const mediaPolicy = "default-src 'none'; style-src 'unsafe-inline'; media-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+
+// policyFor returns the policy of stored content of a type.
+func policyFor(kind string) string {
+	if strings.HasPrefix(kind, "audio/") || strings.HasPrefix(kind, "video/") {
+		return mediaPolicy
+	}
+	return storedPolicy
+}
+
 // content sends a file's bytes, or the range asked for.
 func (h *Handler) content(q *request, c caps.Cap, name string) error {
 	size, _ := caps.Size(c)
@@ -133,10 +146,11 @@ func (h *Handler) content(q *request, c caps.Cap, name string) error {
 		return err
 	}
 	hdr := q.Header()
-	hdr.Set("Content-Type", contentType(name))
-	hdr.Set("Content-Security-Policy", storedPolicy)
+	kind := contentType(name)
+	hdr.Set("Content-Type", kind)
+	hdr.Set("Content-Security-Policy", policyFor(kind))
 	hdr.Set("Accept-Ranges", "bytes")
-	if save || contentType(name) == "application/pdf" { // browsers show no PDF in a sandbox
+	if save || kind == "application/pdf" { // browsers show no PDF in a sandbox
 		hdr.Set("Content-Disposition", attachment(name))
 	}
 	off, n, status := int64(0), size, http.StatusOK
@@ -213,32 +227,41 @@ func (s *stream) Write(p []byte) (int, error) {
 var _ io.Writer = (*stream)(nil)
 
 // download streams n bytes from off.
-func (h *Handler) download(ctx context.Context, c caps.CHK, out *stream, off, n int64) (err error) {
+func (h *Handler) download(ctx context.Context, c caps.CHK, out *stream, off, n int64) error {
 	f, err := h.c.Files.Open(c)
 	if err != nil {
 		return err
 	}
 	op := h.ops.begin(download, out.q.operationID(), waiting, n)
-	defer func() { op.end(err) }()
+	defer op.end(errFault) // if nothing else has
 	op.index(c.Index())
 	out.op = op
-	servers := h.c.Grid.Wait(ctx, c.K)
-	op.enter(fetching)
-	err = f.ReadRange(ctx, out, off, n, op.trace())
-	if _, few := errors.AsType[*immutable.NotEnoughSharesError](err); few && out.q.status == 0 {
-		// Right after the start: other servers may be about to answer.
-		op.enter(waiting)
-		if h.c.Grid.Wait(ctx, math.MaxInt) > servers {
-			op.enter(fetching)
-			err = f.ReadRange(ctx, out, off, n, op.trace())
-		}
-	}
+	err = h.fetch(ctx, f, c.K, out, off, n)
+	op.end(err)
 	if err != nil {
 		return err
 	}
 	h.stats.filesDownloaded.Add(1)
 	h.stats.bytesDownloaded.Add(n)
 	return nil
+}
+
+// fetch waits for k servers and reads. Where they have not enough shares, and
+// nothing has been sent yet, it tries once more when others have come: right
+// after the node's start they may be about to answer.
+func (h *Handler) fetch(ctx context.Context, f *immutable.File, k int, out *stream, off, n int64) error {
+	servers := h.c.Grid.Wait(ctx, k)
+	out.op.enter(fetching)
+	err := f.ReadRange(ctx, out, off, n, out.op.trace())
+	if _, few := errors.AsType[*immutable.NotEnoughSharesError](err); !few || out.q.status != 0 {
+		return err
+	}
+	out.op.enter(waiting)
+	if h.c.Grid.Wait(ctx, math.MaxInt) <= servers {
+		return err
+	}
+	out.op.enter(fetching)
+	return f.ReadRange(ctx, out, off, n, out.op.trace())
 }
 
 // operationID is the client's word for the operation, or "".

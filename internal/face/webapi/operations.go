@@ -43,7 +43,6 @@ const (
 	waiting   stage = "waiting"   // for servers to be connected
 	hashing   stage = "hashing"   // the file, for its key
 	sending   stage = "sending"   // shares to servers
-	finding   stage = "finding"   // servers that have shares
 	fetching  stage = "fetching"  // blocks, and passing the file on
 	ended     stage = "done"
 	failed    stage = "failed"
@@ -82,9 +81,14 @@ func (o *operations) begin(kind, id string, first stage, total int64) *operation
 	return op
 }
 
-// end moves the operation to the recent ones. err nil: it went well.
+// end moves the operation to the recent ones. err nil: it went well. Only the
+// first call counts.
 func (op *operation) end(err error) {
 	op.mu.Lock()
+	if !op.ended.IsZero() {
+		op.mu.Unlock()
+		return
+	}
 	op.ended = op.ops.now()
 	if op.stage = ended; err != nil {
 		op.stage, op.failure = failed, clean(translate(err).text)
@@ -172,7 +176,7 @@ func (op *operation) trace() *immutable.Trace {
 		Encoded: func(done, _ int64) {
 			op.mu.Lock()
 			defer op.mu.Unlock()
-			op.stage, op.done = sending, done
+			op.done = done
 		},
 		Pushed: func(server string, num storage.ShareNum, bytes int) { op.share(server, num, bytes, nil) },
 		Block: func(server string, num storage.ShareNum, _ int64, bytes int, _ time.Duration) {
@@ -219,7 +223,6 @@ var stageWords = map[stage]string{
 	waiting:   "waiting for servers",
 	hashing:   "computing the file's key",
 	sending:   "sending shares",
-	finding:   "finding shares",
 	fetching:  "fetching",
 	ended:     "finished",
 	failed:    "failed",

@@ -43,6 +43,7 @@ var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"size":    func(n int64) string { return humanize.Bytes(uint64(max(n, 0))) },
 	"comma":   humanize.Comma,
 	"ago":     ago,
+	"lasting": func(t time.Time) string { return strings.TrimSpace(humanize.RelTime(t, time.Now(), "", "")) },
 	"time":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 	"version": func() string { return version.Application },
 	"quote":   quote,

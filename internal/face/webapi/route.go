@@ -79,7 +79,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			h.c.Log.Error("answering a request panicked", "panic", fmt.Sprintf("%T", cut), "stack", string(debug.Stack()))
 			if q.status == 0 {
 				cut = nil
-				h.fail(q, errorf(http.StatusInternalServerError, "The gateway has a fault; its log says more."))
+				h.fail(q, errFault)
 			}
 		}
 		h.logAccess(q, time.Since(start))

@@ -22,6 +22,9 @@ import (
 // find it in /status while the answer is not there yet.
 const OperationHeader = "X-Tahoe-Operation"
 
+// errFault ends operations that a panic has left.
+var errFault = errorf(http.StatusInternalServerError, "The gateway has a fault; its log says more.")
+
 var operationID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // put stores the body as a new file and answers with its cap.
@@ -33,6 +36,7 @@ func (h *Handler) put(q *request) error {
 	if err != nil {
 		return err
 	}
+	defer op.end(errFault) // if nothing else has
 	body, err := h.receive(q, op, q.r.Body)
 	if err != nil {
 		op.end(err)
@@ -73,8 +77,14 @@ func (h *Handler) beginUpload(q *request) (*operation, error) {
 	return h.ops.begin(upload, id, receiving, -1), nil
 }
 
-// receive spools a file that the client sends. Close the spool.
-func (h *Handler) receive(q *request, op *operation, from io.Reader) (*spool.Spool, error) {
+// received is a file that a client has sent. Close it.
+type received struct {
+	*spool.Spool
+	key caps.Key // zero: not known yet
+}
+
+// receive spools a file that the client sends, and derives its key meanwhile.
+func (h *Handler) receive(q *request, op *operation, from io.Reader) (*received, error) {
 	if n := q.r.ContentLength; n > 0 {
 		if limit := h.c.Spool.Max; limit > 0 && n-maxField > limit {
 			return nil, spool.ErrTooLarge // before it was sent, if the client waits to be told
@@ -82,40 +92,57 @@ func (h *Handler) receive(q *request, op *operation, from io.Reader) (*spool.Spo
 		op.size(n) // with a form around it, nearly
 	}
 	rc := http.NewResponseController(q)
-	s, err := spool.Fill(&body{from, op, rc, h.c.Idle}, h.c.Spool)
-	rc.SetReadDeadline(time.Time{}) // else the server takes the silence after the body for a lost client
+	in := &body{Reader: from, op: op, rc: rc, idle: h.c.Idle}
+	if !h.c.Convergence.IsZero() {
+		in.keyer = h.c.Files.NewKeyer(h.c.Convergence)
+	}
+	s, err := spool.Fill(in, h.c.Spool)
+	rc.SetReadDeadline(time.Time{}) // the silence after a body is no fault
 	if err != nil {
 		return nil, fmt.Errorf("receiving the file: %w", err)
 	}
-	return s, nil
+	r := &received{Spool: s}
+	if in.keyer != nil {
+		r.key = in.keyer.Key()
+	}
+	return r, nil
 }
 
 // body counts what a client sends, and bounds its silence.
 type body struct {
 	io.Reader
-	op   *operation
-	rc   *http.ResponseController
-	idle time.Duration
+	op    *operation
+	rc    *http.ResponseController
+	idle  time.Duration
+	keyer *immutable.Keyer // nil: none
 }
 
 func (b *body) Read(p []byte) (int, error) {
 	b.rc.SetReadDeadline(time.Now().Add(b.idle))
 	n, err := b.Reader.Read(p)
+	if b.keyer != nil {
+		b.keyer.Write(p[:n])
+	}
 	b.op.add(n)
 	return n, err
 }
 
 // store uploads a spooled file and ends op.
-func (h *Handler) store(ctx context.Context, op *operation, body *spool.Spool) (res *immutable.Result, err error) {
-	defer func() { op.end(err) }()
+func (h *Handler) store(ctx context.Context, op *operation, body *received) (*immutable.Result, error) {
+	res, err := h.upload(ctx, op, body)
+	op.end(err)
+	return res, err
+}
+
+func (h *Handler) upload(ctx context.Context, op *operation, body *received) (*immutable.Result, error) {
 	op.size(body.Size())
 	if body.Size() > caps.MaxLIT {
 		op.enter(waiting)
 		h.waitToStore(ctx)
 	}
 	op.enter(hashing)
-	src := immutable.Source{ReadSeeker: &source{ReadSeeker: body, op: op}, Size: body.Size(), Convergence: h.c.Convergence}
-	res, err = h.c.Files.Upload(ctx, src, op.trace())
+	src := immutable.Source{ReadSeeker: &source{ReadSeeker: body, op: op}, Size: body.Size(), Convergence: h.c.Convergence, Key: body.key}
+	res, err := h.c.Files.Upload(ctx, src, op.trace())
 	if err != nil {
 		return nil, err
 	}
@@ -141,23 +168,24 @@ func (h *Handler) waitToStore(ctx context.Context) {
 	}
 }
 
-// source counts the first reading of a file, which is for its key.
+// source counts the first reading of a file, which is for its key where that
+// could not be derived as the file came in. It ends when the file is rewound.
 type source struct {
 	io.ReadSeeker
-	op      *operation
-	rewound bool
+	op     *operation
+	hashed bool
 }
 
 func (s *source) Read(p []byte) (int, error) {
 	n, err := s.ReadSeeker.Read(p)
-	if !s.rewound {
+	if !s.hashed {
 		s.op.add(n)
 	}
 	return n, err
 }
 
 func (s *source) Seek(off int64, whence int) (int64, error) {
-	s.rewound = true
+	s.hashed = true
 	s.op.enter(sending)
 	return s.ReadSeeker.Seek(off, whence)
 }
@@ -212,6 +240,7 @@ func (h *Handler) postForm(q *request) error {
 	if err != nil {
 		return err
 	}
+	defer op.end(errFault) // if nothing else has
 	body, err := h.receiveForm(q, op)
 	if err == nil {
 		defer body.Close()
@@ -246,7 +275,7 @@ func (h *Handler) postForm(q *request) error {
 
 // receiveForm reads a form to its end: the field named file into a spool, the
 // others into q.fields. The file may come before them.
-func (h *Handler) receiveForm(q *request, op *operation) (file *spool.Spool, err error) {
+func (h *Handler) receiveForm(q *request, op *operation) (file *received, err error) {
 	defer func() {
 		if err != nil && file != nil {
 			file.Close()

@@ -31,6 +31,7 @@ import (
 // Files stores and fetches immutable files. *immutable.Client does.
 type Files interface {
 	Upload(ctx context.Context, src immutable.Source, tr *immutable.Trace) (*immutable.Result, error)
+	NewKeyer(convergence redact.Secret) *immutable.Keyer
 	Open(cap caps.CHK) (*immutable.File, error)
 }
 
