@@ -34,7 +34,7 @@ type servers struct {
 	faults []*faultstore.Store
 }
 
-func newServers(t *testing.T, n int) *servers {
+func newServers(t testing.TB, n int) *servers {
 	s := &servers{}
 	for i := range n {
 		f := faultstore.For(t, memstore.New(memstore.Config{}))
