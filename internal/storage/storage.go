@@ -53,7 +53,8 @@ type Server interface {
 	Immutables
 	// Version asks the server about itself.
 	Version(ctx context.Context) (Version, error)
-	// AddLease adds or renews a lease on every share held under si.
+	// AddLease adds or renews a lease on every share held under si, of
+	// either kind.
 	// ErrNotFound when none is held.
 	AddLease(ctx context.Context, si Index, ls LeaseSecrets) error
 }

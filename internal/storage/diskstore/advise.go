@@ -26,7 +26,19 @@ func (r reader) ReportCorrupt(ctx context.Context, reason string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	s, k := r.store, r.key
+	return r.store.report(r.key, "immutable", reason)
+}
+
+// ReportCorruptSlot implements storage.Mutables, as ReportCorrupt does.
+func (s *Store) ReportCorruptSlot(ctx context.Context, si storage.Index, num storage.ShareNum, reason string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return s.report(key{si, num}, "mutable", reason)
+}
+
+// report leaves an advisory about a share of this kind, if it is held.
+func (s *Store) report(k key, kind, reason string) error {
 	if len(reason) > maxReason {
 		reason = reason[:maxReason]
 	}
@@ -35,7 +47,7 @@ func (r reader) ReportCorrupt(ctx context.Context, reason string) error {
 		err = storage.ErrNotFound
 	}
 	if err == nil {
-		err = s.advise(k, reason)
+		err = s.advise(k, kind, reason)
 	}
 	if err != nil {
 		return fmt.Errorf("reporting share %d of %s: %w", k.num, k.si.Short(), noSpace(err))
@@ -44,10 +56,10 @@ func (r reader) ReportCorrupt(ctx context.Context, reason string) error {
 }
 
 // advise writes one advisory file.
-func (s *Store) advise(k key, reason string) error {
+func (s *Store) advise(k key, kind, reason string) error {
 	log := s.cfg.Log.With("si", k.si.Short(), "shnum", k.num)
-	text := fmt.Sprintf("report: Share Corruption\ntype: immutable\nstorage_index: %s\nshare_number: %d\n\n%s\n\n",
-		k.si, k.num, printable(reason))
+	text := fmt.Sprintf("report: Share Corruption\ntype: %s\nstorage_index: %s\nshare_number: %d\n\n%s\n\n",
+		kind, k.si, k.num, printable(reason))
 	s.advising.Lock()
 	defer s.advising.Unlock()
 	if s.advised >= maxAdvisories || int64(len(text)) > s.available() {

@@ -106,7 +106,7 @@ func TestLeasesModel(t *testing.T) {
 		k := key{siA, 0}
 		now := time.Unix(1_700_000_000, 0)
 		fsys := newCrashFS(&machine{})
-		s, err := open(Config{Now: func() time.Time { return now }}, fsys, newCrashFS(fsys.machine))
+		s, err := open(Config{Now: func() time.Time { return now }}, fsys, newCrashFS(fsys.machine), newCrashFS(fsys.machine))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +170,7 @@ func FuzzContainer(f *testing.F) {
 			t.Fatalf("container %+v of %d bytes", c, len(b))
 		}
 		fsys := newCrashFS(&machine{})
-		s, err := open(Config{}, fsys, newCrashFS(fsys.machine))
+		s, err := open(Config{}, fsys, newCrashFS(fsys.machine), newCrashFS(fsys.machine))
 		if err != nil {
 			t.Fatal(err)
 		}

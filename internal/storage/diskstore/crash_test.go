@@ -49,7 +49,7 @@ func newHistory(m *machine) *history {
 
 // open starts a server over what is on the file system.
 func (h *history) open() error {
-	store, err := open(Config{Now: func() time.Time { return h.now }}, h.fs, h.advisories)
+	store, err := open(Config{Now: func() time.Time { return h.now }}, h.fs, newCrashFS(h.fs.machine), h.advisories)
 	h.store = store
 	return h.failed(err)
 }
@@ -147,7 +147,7 @@ func (h *history) live() {
 func (h *history) violations(fs *crashFS) []string {
 	var bad []string
 	say := func(format string, args ...any) { bad = append(bad, fmt.Sprintf(format, args...)) }
-	s, err := open(Config{Now: func() time.Time { return h.now }}, fs, newCrashFS(fs.machine))
+	s, err := open(Config{Now: func() time.Time { return h.now }}, fs, newCrashFS(fs.machine), newCrashFS(fs.machine))
 	if err != nil {
 		return []string{"reopening: " + err.Error()}
 	}

@@ -19,7 +19,8 @@ import (
 // n-th call.
 type crashFS struct {
 	*machine
-	root *inode
+	root  *inode
+	label string // goes before names, to tell file systems apart
 }
 
 // machine is what the file systems of one store share.
@@ -50,7 +51,7 @@ func newDir() *inode {
 	return &inode{dir: true, names: map[string]*inode{}, synced: map[string]*inode{}}
 }
 
-func newCrashFS(m *machine) *crashFS { return &crashFS{m, newDir()} }
+func newCrashFS(m *machine) *crashFS { return &crashFS{machine: m, root: newDir()} }
 
 // step counts a call and says whether it fails.
 func (m *machine) step(what, name string) error {
@@ -77,7 +78,7 @@ func (c *crashFS) find(name string) (dir, node *inode, err error) {
 }
 
 func (c *crashFS) get(what, name string) (*inode, error) {
-	if err := c.step(what, name); err != nil {
+	if err := c.step(what, c.label+name); err != nil {
 		return nil, err
 	}
 	_, node, err := c.find(name)
@@ -88,7 +89,7 @@ func (c *crashFS) get(what, name string) (*inode, error) {
 }
 
 func (c *crashFS) add(what, name string, node *inode) error {
-	if err := c.step(what, name); err != nil {
+	if err := c.step(what, c.label+name); err != nil {
 		return err
 	}
 	dir, old, err := c.find(name)
@@ -108,7 +109,7 @@ func (c *crashFS) Create(name string) (file, error) {
 		return nil, err
 	}
 	c.open++
-	return &crashFile{c, node, name}, nil
+	return &crashFile{c, node, c.label + name}, nil
 }
 
 func (c *crashFS) Open(name string, _ bool) (file, error) {
@@ -117,13 +118,13 @@ func (c *crashFS) Open(name string, _ bool) (file, error) {
 		return nil, err
 	}
 	c.open++
-	return &crashFile{c, node, name}, nil
+	return &crashFile{c, node, c.label + name}, nil
 }
 
 func (c *crashFS) Mkdir(name string) error { return c.add("mkdir", name, newDir()) }
 
 func (c *crashFS) Rename(from, to string) error {
-	if err := c.step("rename", from); err != nil {
+	if err := c.step("rename", c.label+from); err != nil {
 		return err
 	}
 	fromDir, node, err := c.find(from)
@@ -137,20 +138,26 @@ func (c *crashFS) Rename(from, to string) error {
 }
 
 func (c *crashFS) Remove(name string) error {
-	if err := c.step("remove", name); err != nil {
+	if err := c.step("remove", c.label+name); err != nil {
 		return err
 	}
 	dir, node, err := c.find(name)
 	if node == nil {
 		return errors.Join(err, fs.ErrNotExist)
 	}
+	if len(node.names) > 0 {
+		return errors.New("directory not empty")
+	}
 	delete(dir.names, path.Base(name))
 	return nil
 }
 
 func (c *crashFS) RemoveAll(name string) error {
-	if err := c.Remove(name); !errors.Is(err, fs.ErrNotExist) {
+	if err := c.step("remove", c.label+name); err != nil {
 		return err
+	}
+	if dir, node, _ := c.find(name); node != nil {
+		delete(dir.names, path.Base(name))
 	}
 	return nil
 }
@@ -173,7 +180,7 @@ func (c *crashFS) Exists(name string) (bool, error) {
 
 func (c *crashFS) SyncDir(name string) error {
 	node, err := c.get("syncdir", name)
-	if err == nil && (c.lie == nil || !c.lie("syncdir", name)) {
+	if err == nil && (c.lie == nil || !c.lie("syncdir", c.label+name)) {
 		node.synced = maps.Clone(node.names)
 	}
 	return err
@@ -247,7 +254,7 @@ func (f *crashFile) Close() error {
 // that was not synced is gone; else each name and write that was not is there
 // or not as it happens, and a write may be there in part.
 func (c *crashFS) after(rng *rand.Rand, m *machine) *crashFS {
-	return &crashFS{m, c.root.after(rng)}
+	return &crashFS{m, c.root.after(rng), c.label}
 }
 
 func (n *inode) after(rng *rand.Rand) *inode {

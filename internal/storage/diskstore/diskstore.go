@@ -4,11 +4,13 @@
 //
 //	DIR/shares/XX/SI/N          complete shares; XX is the start of SI
 //	DIR/shares/incoming/SI.N    shares under upload; wiped by Open
+//	DIR/redo/SI.N               changes of mutable shares; done, then removed
 //	DIR/corruption-advisories/  reports of damaged shares, as text
 //
 // It does not speak to a network and knows no caps. One process at a time may
 // use a directory: the caller sees to that. Start with Open; a share's way
-// from Allocate to its place is in upload.go, its format in container.go.
+// from Allocate to its place is in upload.go, its format in container.go. For
+// mutable shares slot.go, slotwrite.go, redo.go and slotcontainer.go.
 package diskstore
 
 import (
@@ -21,6 +23,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tahoe-go/internal/storage"
@@ -36,8 +39,10 @@ const maxMutableShareSize = 69_105 * 1_000_000_000_000
 type Config struct {
 	Dir           string // made when missing
 	ReservedSpace int64  // bytes of the file system to leave free
-	ReadOnly      bool   // refuse every new share and every new lease
+	ReadOnly      bool   // refuse every new immutable share, and leases that need more room
 	Discard       bool   // accept uploads and throw the bytes away, for measurements
+
+	NodeID [20]byte // tub id: who took leases and write enablers of mutable shares
 
 	Application string           // program and version, for Version; "" means "tahoe-go"
 	Now         func() time.Time // clock of leases and advisories; nil means time.Now
@@ -48,6 +53,7 @@ type Config struct {
 type Store struct {
 	cfg        Config
 	shares     filesystem
+	redo       filesystem
 	advisories filesystem
 
 	// stripes order the operations on one storage index. Held for writing
@@ -65,6 +71,10 @@ type Store struct {
 	synced   map[string]bool  // prefix directories whose entry is on disk
 	fresh    map[string]bool  // index directories made but perhaps not on disk
 	checked  map[key]struct{} // files seen to be immutable containers; bounded
+	pending  map[key]struct{} // shares with a redo file; changed with the stripe held
+
+	redoSyncing sync.Mutex  // held while syncRedo syncs
+	redoDirty   atomic.Bool // a redo file was removed, and may come back
 
 	advising sync.Mutex // guards below
 	advised  int        // advisories in the directory
@@ -77,36 +87,47 @@ var _ storage.Server = (*Store)(nil)
 const maxHandles = 256
 
 // Open readies the directory: makes what is missing, throws away what an
-// earlier process left in incoming, and puts the directories it found on disk.
+// earlier process left in incoming, puts the directories it found on disk and
+// finishes changes of mutable shares that were begun.
 func Open(cfg Config) (*Store, error) {
 	_, missing := os.Stat(cfg.Dir)
-	sharesDir := filepath.Join(cfg.Dir, "shares")
-	advisoriesDir := filepath.Join(cfg.Dir, "corruption-advisories")
-	for _, dir := range []string{cfg.Dir, sharesDir, advisoriesDir} {
-		if err := os.MkdirAll(dir, 0o700); err != nil {
-			return nil, fmt.Errorf("opening the share store: %w", err)
-		}
-	}
-	shares, err := openDir(sharesDir)
-	if err != nil {
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("opening the share store: %w", err)
 	}
-	advisories, err := openDir(advisoriesDir)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the share store: %w", err), shares.Close())
+	var dirs []filesystem
+	for _, name := range []string{"shares", "redo", "corruption-advisories"} {
+		path := filepath.Join(cfg.Dir, name)
+		err := os.MkdirAll(path, 0o700)
+		if err == nil {
+			var d filesystem
+			if d, err = openDir(path); err == nil {
+				dirs = append(dirs, d)
+			}
+		}
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("opening the share store: %w", err), closeAll(dirs...))
+		}
 	}
-	err = syncPath(cfg.Dir)
+	err := syncPath(cfg.Dir)
 	if err == nil && missing != nil {
 		err = syncPath(filepath.Dir(cfg.Dir))
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the share store: %w", err), shares.Close(), advisories.Close())
+		return nil, errors.Join(fmt.Errorf("opening the share store: %w", err), closeAll(dirs...))
 	}
-	return open(cfg, shares, advisories)
+	return open(cfg, dirs[0], dirs[1], dirs[2])
 }
 
-// open is Open over any file system. It owns both.
-func open(cfg Config, shares, advisories filesystem) (*Store, error) {
+func closeAll(dirs ...filesystem) error {
+	var errs []error
+	for _, d := range dirs {
+		errs = append(errs, d.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// open is Open over any file system. It owns all three.
+func open(cfg Config, shares, redo, advisories filesystem) (*Store, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
@@ -119,6 +140,7 @@ func open(cfg Config, shares, advisories filesystem) (*Store, error) {
 	s := &Store{
 		cfg:        cfg,
 		shares:     shares,
+		redo:       redo,
 		advisories: advisories,
 		seed:       maphash.MakeSeed(),
 		handles:    make(chan struct{}, maxHandles),
@@ -126,9 +148,10 @@ func open(cfg Config, shares, advisories filesystem) (*Store, error) {
 		synced:     make(map[string]bool),
 		fresh:      make(map[string]bool),
 		checked:    make(map[key]struct{}),
+		pending:    make(map[key]struct{}),
 	}
 	if err := s.settle(); err != nil {
-		return nil, errors.Join(fmt.Errorf("opening the share store: %w", err), shares.Close(), advisories.Close())
+		return nil, errors.Join(fmt.Errorf("opening the share store: %w", err), closeAll(shares, redo, advisories))
 	}
 	return s, nil
 }
@@ -158,6 +181,9 @@ func (s *Store) settle() error {
 	if err := s.shares.SyncDir("."); err != nil {
 		return err
 	}
+	if err := s.openRedo(); err != nil {
+		return err
+	}
 	advised, err := s.advisories.ReadDir(".")
 	s.advised = len(advised)
 	return err
@@ -177,7 +203,7 @@ func (s *Store) Close() error {
 	for _, w := range writers {
 		errs = append(errs, w.Abort(context.Background()))
 	}
-	return errors.Join(append(errs, s.shares.Close(), s.advisories.Close())...)
+	return errors.Join(append(errs, closeAll(s.shares, s.redo, s.advisories))...)
 }
 
 // stripe returns the lock of a storage index.

@@ -20,8 +20,12 @@ func (s *Store) AddLease(ctx context.Context, si storage.Index, ls storage.Lease
 	stripe := s.stripe(si)
 	stripe.Lock()
 	defer stripe.Unlock()
-	have, _, err := s.renewAll(si, ownerAdded, ls)
-	if err == nil && len(have) == 0 {
+	have, taken, err := s.renewAll(si, ownerAdded, ls)
+	slots := 0
+	if err == nil {
+		slots, err = s.renewSlots(si, taken, ls)
+	}
+	if err == nil && len(have)+slots == 0 {
 		err = storage.ErrNotFound
 	}
 	if err != nil {
@@ -57,6 +61,25 @@ func (s *Store) renewAll(si storage.Index, owner uint32, ls storage.LeaseSecrets
 		return nil, nil, err
 	}
 	return have, taken, nil
+}
+
+// renewSlots adds or renews a lease on every mutable share among nums, and
+// returns how many there are. The caller holds the stripe.
+func (s *Store) renewSlots(si storage.Index, nums []storage.ShareNum, ls storage.LeaseSecrets) (int, error) {
+	if err := s.rollForward(si); err != nil {
+		return 0, err
+	}
+	var changes []*change
+	for _, num := range nums {
+		err := s.inSlot(key{si, num}, func(file, slotContainer) error {
+			changes = append(changes, &change{key: key{si, num}})
+			return nil
+		})
+		if err != nil && !errors.Is(err, errNotSlot) {
+			return 0, fmt.Errorf("share %d: %w", num, err)
+		}
+	}
+	return len(changes), s.commit(si, changes, storage.WriteEnabler{}, ls)
 }
 
 // list returns the share numbers under si, ascending.

@@ -78,7 +78,7 @@ func TestNamesModesAndSecrets(t *testing.T) {
 	got := tree(t, dir)
 	want := []string{
 		".", "shares", "shares/ae", "shares/ae/" + siA.String(), share,
-		"shares/incoming", "shares/incoming/" + siB.String() + ".0", "corruption-advisories", advisory,
+		"shares/incoming", "shares/incoming/" + siB.String() + ".0", "redo", "corruption-advisories", advisory,
 	}
 	for _, name := range want {
 		mode, ok := got[name]

@@ -259,6 +259,13 @@ func (w *writer) finish() error {
 	if err := s.syncParents(w.key.si); err != nil {
 		return err
 	}
+	taken, err := s.shares.Exists(w.key.path()) // by a slot, meanwhile
+	if err != nil {
+		return err
+	}
+	if taken {
+		return fmt.Errorf("the share has become mutable: %w", storage.ErrConflict)
+	}
 	if err := s.shares.Rename(w.key.incomingPath(), w.key.path()); err != nil {
 		return err
 	}
@@ -321,6 +328,11 @@ func (s *Store) makeDirs(si storage.Index) error {
 	stripe := s.stripe(si)
 	stripe.Lock()
 	defer stripe.Unlock()
+	return s.mkdirs(si)
+}
+
+// mkdirs is makeDirs for a caller that holds the stripe.
+func (s *Store) mkdirs(si storage.Index) error {
 	err := s.shares.Mkdir(prefixDir(si))
 	if err != nil && !errors.Is(err, fs.ErrExist) {
 		return err

@@ -21,8 +21,8 @@ const LeaseDuration = 31 * 24 * time.Hour
 
 // Config says what the server accepts. The zero value accepts everything.
 type Config struct {
-	Capacity int64            // bytes of share data it takes, in progress included; 0 means no limit
-	ReadOnly bool             // refuse every new share
+	Capacity int64            // bytes of share data it takes, in progress included; 0 means no limit. Slots count, but are taken all the same
+	ReadOnly bool             // refuse every new immutable share
 	Now      func() time.Time // clock of leases; nil means time.Now
 }
 
@@ -32,8 +32,9 @@ type Store struct {
 
 	mu       sync.Mutex // guards below
 	shares   map[key]*share
+	slots    map[key]*slot
 	incoming map[key]*writer
-	used     int64 // bytes allocated, complete or not
+	used     int64 // bytes allocated, complete or not, and in slots
 	reports  []Report
 }
 
@@ -67,7 +68,7 @@ func New(cfg Config) *Store {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Store{cfg: cfg, shares: make(map[key]*share), incoming: make(map[key]*writer)}
+	return &Store{cfg: cfg, shares: make(map[key]*share), slots: make(map[key]*slot), incoming: make(map[key]*writer)}
 }
 
 // Version implements storage.Server.
@@ -80,6 +81,7 @@ func (s *Store) Version(ctx context.Context) (storage.Version, error) {
 	free := s.free()
 	return storage.Version{
 		MaxImmutableShareSize: free,
+		MaxMutableShareSize:   maxSlotSize,
 		AvailableSpace:        free,
 		Application:           "tahoe-go/memory",
 	}, nil
@@ -109,7 +111,7 @@ func (s *Store) Allocate(ctx context.Context, si storage.Index, nums []storage.S
 	a := &storage.Allocation{Have: s.renew(si, ls), Writers: make(map[storage.ShareNum]storage.ShareWriter)}
 	for _, num := range nums {
 		k := key{si, num}
-		if s.shares[k] != nil || s.incoming[k] != nil || s.cfg.ReadOnly || size > s.free() {
+		if s.shares[k] != nil || s.slots[k] != nil || s.incoming[k] != nil || s.cfg.ReadOnly || size > s.free() {
 			continue
 		}
 		w := &writer{store: s, key: k, size: size, secrets: ls}
@@ -120,25 +122,29 @@ func (s *Store) Allocate(ctx context.Context, si storage.Index, nums []storage.S
 	return a, nil
 }
 
-// renew adds or renews a lease on every share under si and returns their
-// numbers, ascending; s.mu is held.
+// renew adds or renews a lease on every immutable share under si and returns
+// their numbers, ascending; s.mu is held.
 func (s *Store) renew(si storage.Index, ls storage.LeaseSecrets) []storage.ShareNum {
 	var have []storage.ShareNum
-	lease := Lease{Secrets: ls, Expires: s.cfg.Now().Add(LeaseDuration)}
 	for k, sh := range s.shares {
-		if k.si != si {
-			continue
-		}
-		have = append(have, k.num)
-		i := slices.IndexFunc(sh.leases, func(l Lease) bool { return l.Secrets.Renew.Equal(ls.Renew) })
-		if i < 0 {
-			sh.leases = append(sh.leases, lease)
-		} else if lease.Expires.After(sh.leases[i].Expires) {
-			sh.leases[i].Expires = lease.Expires
+		if k.si == si {
+			have = append(have, k.num)
+			s.renewShare(sh, ls)
 		}
 	}
 	slices.Sort(have)
 	return have
+}
+
+// renewShare adds or renews one lease; s.mu is held.
+func (s *Store) renewShare(sh *share, ls storage.LeaseSecrets) {
+	lease := Lease{Secrets: ls, Expires: s.cfg.Now().Add(LeaseDuration)}
+	i := slices.IndexFunc(sh.leases, func(l Lease) bool { return l.Secrets.Renew.Equal(ls.Renew) })
+	if i < 0 {
+		sh.leases = append(sh.leases, lease)
+	} else if lease.Expires.After(sh.leases[i].Expires) {
+		sh.leases[i].Expires = lease.Expires
+	}
 }
 
 // AddLease implements storage.Server.
@@ -148,7 +154,14 @@ func (s *Store) AddLease(ctx context.Context, si storage.Index, ls storage.Lease
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.renew(si, ls)) == 0 {
+	held := len(s.renew(si, ls))
+	for k, sl := range s.slots {
+		if k.si == si {
+			held++
+			s.renewShare(&sl.share, ls)
+		}
+	}
+	if held == 0 {
 		return fmt.Errorf("adding a lease to %s: %w", si.Short(), storage.ErrNotFound)
 	}
 	return nil
@@ -170,12 +183,20 @@ func (s *Store) Shares(ctx context.Context, si storage.Index) (map[storage.Share
 	return out, nil
 }
 
-// Leases returns a copy of the leases of one share, in the order they were
-// added.
+// held returns a share of either kind, or nil; s.mu is held.
+func (s *Store) held(k key) *share {
+	if sl := s.slots[k]; sl != nil {
+		return &sl.share
+	}
+	return s.shares[k]
+}
+
+// Leases returns a copy of the leases of one share, of either kind, in the
+// order they were added.
 func (s *Store) Leases(si storage.Index, num storage.ShareNum) []Lease {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if sh := s.shares[key{si, num}]; sh != nil {
+	if sh := s.held(key{si, num}); sh != nil {
 		return slices.Clone(sh.leases)
 	}
 	return nil
@@ -188,12 +209,12 @@ func (s *Store) Reports() []Report {
 	return slices.Clone(s.reports)
 }
 
-// Change hands the bytes of a share to f, which may alter them in place: a
+// Change hands the bytes of a share, of either kind, to f, which may alter them in place: a
 // disk that rots. It reports whether the share is held.
 func (s *Store) Change(si storage.Index, num storage.ShareNum, f func(data []byte)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sh := s.shares[key{si, num}]
+	sh := s.held(key{si, num})
 	if sh == nil {
 		return false
 	}
@@ -202,16 +223,17 @@ func (s *Store) Change(si storage.Index, num storage.ShareNum, f func(data []byt
 	return true
 }
 
-// Delete removes a share. It reports whether it was held.
+// Delete removes a share of either kind. It reports whether it was held.
 func (s *Store) Delete(si storage.Index, num storage.ShareNum) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	sh := s.shares[key{si, num}]
+	sh := s.held(key{si, num})
 	if sh == nil {
 		return false
 	}
 	s.used -= int64(len(sh.data))
 	delete(s.shares, key{si, num})
+	delete(s.slots, key{si, num})
 	return true
 }
 

@@ -77,6 +77,10 @@ func (w *writer) Close(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.incoming, w.key)
+	if s.slots[w.key] != nil {
+		s.used -= w.size
+		return fmt.Errorf("closing share %d of %s, which has become mutable: %w", w.key.num, w.key.si.Short(), storage.ErrConflict)
+	}
 	s.shares[w.key] = &share{
 		data:   w.data,
 		leases: []Lease{{Secrets: w.secrets, Expires: s.cfg.Now().Add(LeaseDuration)}},
