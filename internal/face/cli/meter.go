@@ -33,6 +33,7 @@ type meter struct {
 
 	mu    sync.Mutex // guards below
 	stage string
+	since time.Time // of the stage
 	bar   *progressbar.ProgressBar
 	over  bool
 }
@@ -77,11 +78,15 @@ var stageWords = map[string]string{
 	"fetching":  "fetching",
 }
 
+// settle is how long a stage lasts before its bar is drawn: until then its
+// rate means nothing, and a short one would only flicker.
+const settle = 200 * time.Millisecond
+
 // showBar draws the bar of a stage. m.mu is held, as for showJSON.
 func (m *meter) showBar(p webclient.Progress) {
 	if p.Stage != m.stage {
 		m.clear()
-		m.stage = p.Stage
+		m.stage, m.since = p.Stage, time.Now()
 		word := stageWords[p.Stage]
 		if word == "" {
 			word = p.Stage
@@ -101,8 +106,11 @@ func (m *meter) showBar(p webclient.Progress) {
 			progressbar.OptionSpinnerType(14),
 			progressbar.OptionClearOnFinish(),
 		)
+		m.bar.StartWithoutRender() // the clock of the rate
 	}
-	m.bar.Set64(p.Done)
+	if time.Since(m.since) > settle {
+		m.bar.Set64(p.Done)
+	}
 }
 
 func (m *meter) showJSON(p webclient.Progress) {

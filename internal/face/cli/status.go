@@ -76,7 +76,7 @@ func (a *app) showNode(w webclient.Welcome) {
 	}
 	e := w.Encoding
 	if e.Total > 0 {
-		fmt.Fprintf(a.Stdout, "  new files become %d shares on at least %d servers; any %d shares rebuild a file\n", e.Total, e.Happy, e.Needed)
+		fmt.Fprintf(a.Stdout, "  encoding: any %d of %d shares suffice to read a file; an upload needs %d servers\n", e.Needed, e.Total, e.Happy)
 	}
 }
 
@@ -116,7 +116,7 @@ func free(s webclient.Server) string {
 
 func contact(s webclient.Server) string {
 	if s.LastContact == nil {
-		return "never heard of"
+		return "not heard yet"
 	}
 	return "heard " + humanize.Time(unix(*s.LastContact))
 }

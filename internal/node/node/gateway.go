@@ -30,11 +30,9 @@ func (n *Node) startGateway(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening the web gateway at %s: %w", n.cfg.Node.WebPort, err)
 	}
-	if url != "" {
-		if err := config.WriteNodeURL(n.cfg.Dir, url); err != nil {
-			l.Close()
-			return err
-		}
+	if err := config.WriteNodeURL(n.cfg.Dir, url); err != nil {
+		l.Close()
+		return err
 	}
 	h := webapi.New(webapi.Config{
 		Files:    n.files,
@@ -47,11 +45,12 @@ func (n *Node) startGateway(ctx context.Context) error {
 		Log:         n.log.With("part", "web"),
 	})
 	n.serve(ctx, "web gateway", func(ctx context.Context) error { return webapi.Serve(ctx, l, h) })
-	n.note("web gateway: %s", firstOf(url, n.cfg.Node.WebPort.String()))
+	n.note("web gateway: %s", url)
 	return nil
 }
 
-// openGateway listens where web.port says. url is "" for a unix socket.
+// openGateway listens where web.port says. The url of a unix socket is
+// unix:PATH, which only this program understands.
 func (n *Node) openGateway(ctx context.Context) (l net.Listener, url string, err error) {
 	switch p := n.cfg.Node.WebPort.(type) {
 	case endpoint.SSL:
@@ -67,7 +66,7 @@ func (n *Node) openGateway(ctx context.Context) (l net.Listener, url string, err
 		return tls.NewListener(l, &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}}), url, err
 	case endpoint.Unix:
 		l, err = n.listenLocally(ctx, p)
-		return l, "", err
+		return l, "unix:" + p.Path, err
 	}
 	if l, err = n.listenLocally(ctx, n.cfg.Node.WebPort); err != nil {
 		return nil, "", err
@@ -86,7 +85,7 @@ func (n *Node) listenLocally(ctx context.Context, v endpoint.Value) (net.Listene
 	if t, ok := v.(endpoint.TCP); ok && !t.Loopback() {
 		return n.network.Listen(ctx, a)
 	}
-	return netx.Loopback{}.Listen(ctx, a)
+	return listenOn(ctx, netx.Loopback{}, v, a)
 }
 
 // gatewayURL is where programs on this machine find the gateway.

@@ -24,10 +24,12 @@ func (n *Node) Ladder() []Rung {
 	return rungs
 }
 
+const serversName = "servers"
+
 // serversRung says how many servers answer, and whether that is enough to
 // store files.
 func serversRung(servers []grid.Status, happy int) Rung {
-	r := Rung{Name: "servers", State: tor.OK}
+	r := Rung{Name: serversName, State: tor.OK}
 	connected, trying := 0, 0
 	for _, s := range servers {
 		switch s.State {
@@ -46,9 +48,7 @@ func serversRung(servers []grid.Status, happy int) Rung {
 		r.State = tor.Waiting
 	default:
 		r.State = tor.Failed
-	}
-	if len(servers) > 0 && connected < happy && trying == 0 {
-		r.Text += fmt.Sprintf(", %d needed to store files (shares.happy)", happy)
+		r.Text += fmt.Sprintf("; to store files, %d must be (shares.happy)", happy)
 	}
 	return r
 }
@@ -71,9 +71,9 @@ func (n *Node) retryWithTor(ctx context.Context) error {
 	}
 }
 
-// narrate prints each step of the ladder when it changes, until ctx ends.
+// narrate prints the steps of the ladder as they are taken, until ctx ends.
 func (n *Node) narrate(ctx context.Context, say *teller) {
-	said := map[string]string{}
+	var told narration
 	for {
 		var torChanged, gridChanged <-chan struct{}
 		if n.tor != nil {
@@ -82,12 +82,8 @@ func (n *Node) narrate(ctx context.Context, say *teller) {
 		if n.grid != nil {
 			gridChanged = n.grid.Watch()
 		}
-		for i, r := range n.Ladder() {
-			key := fmt.Sprint(i, r.Name)
-			if said[key] != r.Text && (r.State != tor.Unknown || said[key] != "") {
-				said[key] = r.Text
-				say.line("%s", r.Text)
-			}
+		for _, line := range told.lines(n.Ladder()) {
+			say.line("%s", line)
 		}
 		select {
 		case <-torChanged:
@@ -96,4 +92,33 @@ func (n *Node) narrate(ctx context.Context, say *teller) {
 			return
 		}
 	}
+}
+
+// narration remembers what was said of each rung, by its place.
+type narration struct{ said []Rung }
+
+// lines returns what is new for a person: the rungs up to the first that does
+// not stand, since those above it only wait, and of a rung that stands only
+// that it does. How many servers answer is always of interest.
+func (t *narration) lines(rungs []Rung) []string {
+	if len(t.said) != len(rungs) { // an onion service came
+		t.said = make([]Rung, len(rungs))
+	}
+	var lines []string
+	blocked := false
+	for i, r := range rungs {
+		was := t.said[i]
+		servers := r.Name == serversName
+		if blocked && !(servers && was.Text != "") {
+			t.said[i] = Rung{} // it will be news again
+			continue
+		}
+		news := was.Text != r.Text && (r.State != tor.OK || was.State != tor.OK || servers)
+		if news && r.State != tor.Unknown {
+			lines = append(lines, r.Text)
+		}
+		t.said[i] = r
+		blocked = blocked || r.State == tor.Waiting || r.State == tor.Failed
+	}
+	return lines
 }

@@ -3,6 +3,8 @@ package node
 import (
 	"context"
 	"fmt"
+	"net"
+	"os"
 	"slices"
 	"strings"
 
@@ -95,6 +97,25 @@ func listenAddr(v endpoint.Value) (a netx.Addr, ok bool) {
 		return netx.Addr{Kind: netx.Unix, Host: l.Path}, true
 	}
 	return netx.Addr{}, false
+}
+
+// listenOn opens an endpoint. A unix socket gets its permissions, its owner's
+// alone if none are given.
+func listenOn(ctx context.Context, network netx.Network, v endpoint.Value, a netx.Addr) (net.Listener, error) {
+	l, err := network.Listen(ctx, a)
+	u, isUnix := v.(endpoint.Unix)
+	if err != nil || !isUnix {
+		return l, err
+	}
+	mode := u.Mode
+	if mode == 0 {
+		mode = 0o600
+	}
+	if err := os.Chmod(u.Path, mode); err != nil {
+		l.Close()
+		return nil, err
+	}
+	return l, nil
 }
 
 // underTorsocks reports whether the process was started with torsocks or

@@ -354,3 +354,57 @@ func TestBadConfigurationDoesNotStart(t *testing.T) {
 		t.Errorf("Run in an empty folder: %v, want ErrNoNode", err)
 	}
 }
+
+// A gateway at a unix socket is for its owner alone, and the command line
+// finds it.
+func TestGatewayAtUnixSocket(t *testing.T) {
+	leakcheck.Check(t)
+	short, err := os.MkdirTemp("", "gw") // socket paths have to be
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(short)
+	socket := filepath.Join(short, "web")
+	dir := create(t, clientNode(1, 1, 1))
+	edit(t, dir, "web.port = tcp:0:interface=127.0.0.1", "web.port = unix:"+socket)
+	start(t, dir, Options{})
+	if info, err := os.Stat(socket); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("socket: %v, %v", info, err)
+	}
+	gw, err := webclient.New(webclient.Config{URL: readFile(t, dir, "node.url")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gw.Close()
+	cap, err := gw.Put(t.Context(), strings.NewReader("short"), 5, webclient.PutOptions{})
+	var back strings.Builder
+	if err == nil {
+		_, err = gw.Get(t.Context(), cap, &back, webclient.GetOptions{})
+	}
+	if err != nil || back.String() != "short" {
+		t.Errorf("got %q, %v", back.String(), err)
+	}
+}
+
+func TestUnderTorsocks(t *testing.T) {
+	dir := create(t, clientNode(1, 1, 1))
+	for _, tt := range []struct {
+		name, value string
+		want        bool
+	}{
+		{"LD_PRELOAD", "/usr/lib/x86_64-linux-gnu/torsocks/libtorsocks.so", true},
+		{"TORSOCKS_TOR_PORT", "9150", true},
+		{"LD_PRELOAD", "/usr/lib/libeatmydata.so", false},
+		{"HOME", "/home/torsocks", false},
+	} {
+		cfg, err := loadConfig(dir, Options{Env: func(name string) string {
+			if name == tt.name {
+				return tt.value
+			}
+			return ""
+		}})
+		if err != nil || cfg.TorOnly() != tt.want {
+			t.Errorf("%s=%s: %v; Tor-only: %t, want %t", tt.name, tt.value, err, cfg.TorOnly(), tt.want)
+		}
+	}
+}

@@ -127,7 +127,7 @@ func (n *Node) openDoors(ctx context.Context) (d doors, err error) {
 		if !ok || n.isOnionTarget(v) {
 			continue // listen:tor, and the port that Tor delivers to, are open already
 		}
-		l, err := n.network.Listen(ctx, a)
+		l, err := listenOn(ctx, n.network, v, a)
 		if err != nil {
 			return d, fmt.Errorf("listening at tub.port %s: %w", v, err)
 		}
