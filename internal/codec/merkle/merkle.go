@@ -7,7 +7,8 @@
 // trees", the reference's docs/specifications/file-encoding.
 //
 // Start with [Build] when every leaf is known, with [NewPartial] to verify
-// leaves from servers that are not trusted.
+// leaves from servers that are not trusted, with [NewPageTree] for trees
+// stored whole and read in pieces.
 package merkle
 
 import (
@@ -19,6 +20,9 @@ import (
 
 // Hash is a node of a tree.
 type Hash = tagged.Hash
+
+// HashSize is the size of a node in bytes.
+const HashSize = 32
 
 // Tree is a complete tree. It does not change and may be used concurrently.
 type Tree struct {

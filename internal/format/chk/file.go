@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"tahoe-go/internal/codec/ids"
+	"tahoe-go/internal/codec/merkle"
 	"tahoe-go/internal/codec/tagged"
 	"tahoe-go/internal/codec/zfec"
 	"tahoe-go/internal/format/caps"
@@ -28,7 +29,7 @@ type known struct {
 	ueb       *UEB
 	packed    []byte
 	layout    Layout
-	crypttext *pageTree
+	crypttext *merkle.PageTree
 }
 
 // NewFile takes what a cap says of the file; the storage index plays no part.
@@ -86,7 +87,7 @@ func (f *File) learn(packed []byte) (*known, error) {
 		return nil, fmt.Errorf("%w: %w", ErrBadEncoding, err)
 	}
 	f.known = &known{ueb: ueb, packed: bytes.Clone(packed), layout: layout,
-		crypttext: newPageTree(layout.treeDepth(), ueb.CrypttextRoot)}
+		crypttext: merkle.NewPageTree(layout.treeDepth(), ueb.CrypttextRoot)}
 	return f.known, nil
 }
 
@@ -105,7 +106,7 @@ func (f *File) Decode(seg int64, blocks map[ids.ShareNum][]byte, buf []byte) ([]
 	if seg < 0 || seg >= l.Segments {
 		return nil, fmt.Errorf("segment %d of %d", seg, l.Segments)
 	}
-	want, ok := known.crypttext.leaf(seg)
+	want, ok := known.crypttext.Leaf(seg)
 	if !ok {
 		return nil, fmt.Errorf("decoding segment %d before a block of it was read", seg)
 	}

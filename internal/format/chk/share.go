@@ -22,7 +22,7 @@ type Share struct {
 	src    BlockSource
 	num    ids.ShareNum
 	header Header
-	blocks *pageTree
+	blocks *merkle.PageTree
 
 	mu    sync.Mutex // guards below
 	ahead *window    // what was read before it was asked for; nil once used
@@ -87,10 +87,10 @@ func (s *Share) wants(l *Layout, h Header, uebSize, first int64) []ids.Span {
 		return spans
 	}
 	spans = append(spans, ids.Span{Off: h.Data + first*l.BlockSize, Len: l.BlockLen(first)})
-	for _, p := range pagesFor(l.treeDepth(), first) {
-		spans = append(spans, shift(p.span(), h.BlockTree))
+	for _, p := range merkle.PagesFor(l.treeDepth(), first) {
+		spans = append(spans, shift(p.Span(), h.BlockTree))
 		if s.known == nil {
-			spans = append(spans, shift(p.span(), h.CrypttextTree))
+			spans = append(spans, shift(p.Span(), h.CrypttextTree))
 		}
 	}
 	return spans
@@ -186,7 +186,7 @@ func (s *Share) readChain(w *window) error {
 	if !ok {
 		return s.corrupt("share hash chain")
 	}
-	s.blocks = newPageTree(s.known.layout.treeDepth(), root)
+	s.blocks = merkle.NewPageTree(s.known.layout.treeDepth(), root)
 	return nil
 }
 
@@ -211,7 +211,7 @@ func (s *Share) Block(ctx context.Context, seg int64, buf []byte) ([]byte, error
 }
 
 // MaxBlocks is the most blocks that Blocks reads at once.
-const MaxBlocks = 1 << pageDepth
+const MaxBlocks = 1 << merkle.PageDepth
 
 // Blocks is Block for count segments from seg on, at most MaxBlocks and none
 // past the last, fetched in one read: small blocks are better read so from a
@@ -231,7 +231,7 @@ func (s *Share) Blocks(ctx context.Context, seg int64, count int, buf []byte) ([
 		num := seg + int64(i)
 		size := l.BlockLen(num)
 		blocks[i], data = data[:size:size], data[size:]
-		if want, ok := s.blocks.leaf(num); !ok || tagged.Block(blocks[i]) != want {
+		if want, ok := s.blocks.Leaf(num); !ok || tagged.Block(blocks[i]) != want {
 			return nil, s.corrupt(fmt.Sprintf("block %d", num))
 		}
 	}
@@ -283,7 +283,7 @@ func (s *Share) takeAhead(seg int64) *window {
 }
 
 func (s *Share) pagesMissing(segs ...int64) bool {
-	return len(s.blocks.missing(segs...)) > 0 || len(s.known.crypttext.missing(segs...)) > 0
+	return len(s.blocks.Missing(segs...)) > 0 || len(s.known.crypttext.Missing(segs...)) > 0
 }
 
 // provePages reads and proves what is missing of the two trees to know the
@@ -292,19 +292,19 @@ func (s *Share) pagesMissing(segs ...int64) bool {
 // server.
 func (s *Share) provePages(ctx context.Context, w *window, seg, last int64) error {
 	trees := []struct {
-		tree *pageTree
+		tree *merkle.PageTree
 		off  int64
 		name string
-		need []page
+		need []merkle.Page
 	}{
 		{tree: s.blocks, off: s.header.BlockTree, name: "block hash tree"},
 		{tree: s.known.crypttext, off: s.header.CrypttextTree, name: "crypttext hash tree"},
 	}
 	var spans []ids.Span
 	for i, t := range trees {
-		trees[i].need = t.tree.missing(seg, last)
+		trees[i].need = t.tree.Missing(seg, last)
 		for _, p := range trees[i].need {
-			spans = append(spans, shift(p.span(), t.off))
+			spans = append(spans, shift(p.Span(), t.off))
 		}
 	}
 	if err := w.fetch(ctx, s.src, spans...); err != nil {
@@ -312,11 +312,11 @@ func (s *Share) provePages(ctx context.Context, w *window, seg, last int64) erro
 	}
 	for _, t := range trees {
 		for _, p := range t.need {
-			packed, ok := w.get(shift(p.span(), t.off))
+			packed, ok := w.get(shift(p.Span(), t.off))
 			if !ok {
 				return s.corrupt(t.name + " cut short")
 			}
-			if !t.tree.add(p, packed) {
+			if !t.tree.Add(p, packed) {
 				return s.corrupt(t.name)
 			}
 		}

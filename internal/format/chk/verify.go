@@ -45,7 +45,7 @@ func (s *Share) Verify(ctx context.Context) error {
 	if err := v.tree(ctx, "crypttext hash tree", s.header.CrypttextTree, s.known.ueb.CrypttextRoot); err != nil {
 		return err
 	}
-	if err := v.tree(ctx, "block hash tree", s.header.BlockTree, s.blocks.root); err != nil {
+	if err := v.tree(ctx, "block hash tree", s.header.BlockTree, s.blocks.Root()); err != nil {
 		return err
 	}
 	return v.verifyBlocks(ctx)
@@ -106,15 +106,15 @@ func (v *verifier) tree(ctx context.Context, name string, off int64, root Hash) 
 	if depth == 0 {
 		return nil
 	}
-	top := page{depth: (depth-1)%pageDepth + 1}
+	top := merkle.Page{Depth: (depth-1)%merkle.PageDepth + 1}
 	return v.page(ctx, name, off, top, root)
 }
 
 // page checks the nodes of p, those between them and their ancestor,
 // and all below. It goes down at most four pages deep.
-func (v *verifier) page(ctx context.Context, name string, off int64, p page, ancestor Hash) error {
-	packed := make([]byte, p.span().Len)
-	if err := v.readFull(ctx, packed, off+p.span().Off, name); err != nil {
+func (v *verifier) page(ctx context.Context, name string, off int64, p merkle.Page, ancestor Hash) error {
+	packed := make([]byte, p.Span().Len)
+	if err := v.readFull(ctx, packed, off+p.Span().Off, name); err != nil {
 		return err
 	}
 	nodes := make([]Hash, len(packed)/hashSize)
@@ -125,8 +125,8 @@ func (v *verifier) page(ctx context.Context, name string, off int64, p page, anc
 	if !bytes.Equal(all[:hashSize], ancestor[:]) {
 		return v.corrupt(name)
 	}
-	for h := p.height() - 1; h > 0; h-- { // levels between, upwards
-		level := ids.Span{Off: (1<<(p.depth-p.height()+h) - 1 + p.index<<h) * hashSize, Len: hashSize << h}
+	for h := p.Height() - 1; h > 0; h-- { // levels between, upwards
+		level := ids.Span{Off: (1<<(p.Depth-p.Height()+h) - 1 + p.Index<<h) * hashSize, Len: hashSize << h}
 		stored := make([]byte, level.Len)
 		if err := v.readFull(ctx, stored, off+level.Off, name); err != nil {
 			return err
@@ -135,11 +135,11 @@ func (v *verifier) page(ctx context.Context, name string, off int64, p page, anc
 			return v.corrupt(name)
 		}
 	}
-	if p.depth == v.known.layout.treeDepth() {
+	if p.Depth == v.known.layout.treeDepth() {
 		return nil
 	}
 	for i, node := range nodes {
-		below := page{depth: p.depth + pageDepth, index: p.index<<p.height() + int64(i)}
+		below := merkle.Page{Depth: p.Depth + merkle.PageDepth, Index: p.Index<<p.Height() + int64(i)}
 		if err := v.page(ctx, name, off, below, node); err != nil {
 			return err
 		}
