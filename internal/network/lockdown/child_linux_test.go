@@ -4,6 +4,7 @@ package lockdown
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +29,7 @@ import (
 const (
 	orderEnv     = "LOCKDOWN_TEST_ORDER"     // an order: lock down and probe
 	inheritorEnv = "LOCKDOWN_TEST_INHERITOR" // make a UDP socket and say how that went
+	launcherEnv  = "LOCKDOWN_TEST_LAUNCHER"  // be a launcher of inheritors
 	elderEnv     = "LOCKDOWN_TEST_ELDER"     // wait for the end of stdin
 
 	quick = "GORACE=atexit_sleep_ms=0" // a process under the race detector lingers for a second otherwise
@@ -37,6 +39,14 @@ func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(inheritorEnv) != "":
 		fmt.Println(verdict(makeSocket(unix.AF_INET, unix.SOCK_DGRAM)))
+		if os.Getenv(inheritorEnv) == "stay" {
+			time.Sleep(time.Hour) // until it is stopped
+		}
+	case os.Getenv(launcherEnv) != "":
+		l := Launcher{Command: []string{"/proc/self/exe"}, Env: []string{inheritorEnv + "=stay", quick}, Orders: os.Stdin, Output: os.Stdout}
+		if err := l.Run(context.Background()); err != nil {
+			fmt.Println(err)
+		}
 	case os.Getenv(elderEnv) != "":
 		io.Copy(io.Discard, os.Stdin)
 	case os.Getenv(orderEnv) != "":
@@ -56,6 +66,8 @@ type order struct {
 	Free bool             // no lock-down at all
 	Tor  []netip.AddrPort // of the level
 	Lie  string           // have the kernel lie about its means: see lies
+
+	Launch bool // launch tor and use it, and nothing else
 
 	Dir            string
 	Elsewhere4     netip.AddrPort // ports that are not tor's
@@ -110,6 +122,9 @@ func lie(call uint32, answer unix.Errno) []bpf.Instruction {
 }
 
 func (o order) obey() (r result) {
+	if o.Launch {
+		return o.withTor()
+	}
 	s, err := o.setUp()
 	if err != nil {
 		r.Unsure = err.Error()
@@ -146,10 +161,11 @@ type scene struct {
 	order
 	web       net.Listener // as the gateway's
 	unix      net.Listener
-	accepted  []int     // connections that came in
-	multipath int       // one that came in by multipath TCP; -1: there is none
-	tcp, udp  int       // sockets made before, unused
-	elder     *exec.Cmd // a process started before, as tor would be
+	accepted  []int        // connections that came in
+	multipath int          // one that came in by multipath TCP; -1: there is none
+	tcp, udp  int          // sockets made before, unused
+	elder     *exec.Cmd    // a process started before, as tor would be
+	launcher  func() error // has a launcher run its program again
 	threads   []*thread
 }
 
@@ -181,6 +197,9 @@ func (o order) setUp() (*scene, error) {
 		return nil, err
 	}
 	if s.udp, err = unix.Socket(unix.AF_INET, unix.SOCK_DGRAM, 0); err != nil {
+		return nil, err
+	}
+	if err := s.startLauncher(); err != nil {
 		return nil, err
 	}
 	s.elder = exec.Command("/proc/self/exe")
@@ -307,6 +326,43 @@ func (s *scene) inheritor() error {
 		return unix.EACCES
 	}
 	return fmt.Errorf("it says %q", out)
+}
+
+// startLauncher starts a launcher, as is done before a lock-down, and its
+// program for the first time.
+func (s *scene) startLauncher() error {
+	cmd := exec.Command("/proc/self/exe")
+	cmd.Env = []string{launcherEnv + "=1", quick}
+	orders, err := cmd.StdinPipe()
+	if err != nil {
+		return err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return err
+	}
+	kept = append(kept, orders, out)
+	lines := bufio.NewReader(out)
+	says := func() error {
+		switch line, err := lines.ReadString('\n'); {
+		case err != nil:
+			return err
+		case line == "open\n":
+			return nil
+		case line == "refused\n":
+			return unix.EACCES
+		default:
+			return errors.New(line)
+		}
+	}
+	s.launcher = func() error {
+		io.WriteString(orders, "again\n")
+		return says()
+	}
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	return says()
 }
 
 // served has a stranger, the parent, come in at the web port.

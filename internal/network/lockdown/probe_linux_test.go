@@ -188,6 +188,7 @@ var probes = []struct {
 		}
 		return err
 	}, outlook{o, x, x, x}, false}, // the price of "listen without bind"
+	{"a program that its launcher runs again", func(s *scene) error { return s.launcher() }, outlook{o, o, o, o}, false},
 	{"unix pair", func(*scene) error {
 		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 		if err == nil {

@@ -59,14 +59,14 @@ func report(l Level, f facts) Report {
 		hold("TCP leads to %s only, also for connections that came in", l.portsText())
 		open("%s of any machine, not of this one alone: the kernel's rule knows ports, not addresses", l.portsText())
 	}
-	hold("no port is opened any more")
+	hold("it listens at nothing new, neither port nor unix socket")
 	hold("programs that it starts are held by the same rules")
 
 	if f.abstract {
 		hold("no abstract unix sockets of other programs")
-		open("other programs that listen at a unix socket and would connect or look up names when asked to (D-Bus, nscd, systemd-resolved)")
+		open("other programs that listen at a unix socket and would connect or look up names when asked to (D-Bus, nscd, systemd-resolved), or hand it a socket of theirs")
 	} else {
-		open("other programs that listen at a unix socket, abstract ones too, and would connect or look up names when asked to (D-Bus, nscd, systemd-resolved)")
+		open("other programs that listen at a unix socket, abstract ones too, and would connect or look up names when asked to (D-Bus, nscd, systemd-resolved), or hand it a socket of theirs")
 	}
 	open("files on network drives")
 	if len(f.before.listeners) > 0 {

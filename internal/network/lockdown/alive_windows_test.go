@@ -1,0 +1,3 @@
+package lockdown
+
+func alive(int) bool { return false }
