@@ -233,7 +233,7 @@ func (s *server) heard(ctx context.Context, err error) {
 
 // answered reports whether err is a server's considered refusal.
 func answered(err error) bool {
-	for _, e := range []error{storage.ErrNotFound, storage.ErrConflict, storage.ErrTooLarge, storage.ErrClosed} {
+	for _, e := range []error{storage.ErrNotFound, storage.ErrConflict, storage.ErrTooLarge, storage.ErrClosed, storage.ErrBadWriteEnabler} {
 		if errors.Is(err, e) {
 			return true
 		}

@@ -49,6 +49,22 @@ func (w *watched) Shares(ctx context.Context, si storage.Index) (map[storage.Sha
 	return shares, err
 }
 
+func (w *watched) ReadSlot(ctx context.Context, si storage.Index, nums []storage.ShareNum, spans []storage.Span) (map[storage.ShareNum][][]byte, error) {
+	data, err := w.to.ReadSlot(ctx, si, nums, spans)
+	w.s.heard(ctx, err)
+	return data, err
+}
+
+func (w *watched) TestAndWrite(ctx context.Context, si storage.Index, we storage.WriteEnabler, ls storage.LeaseSecrets, writes map[storage.ShareNum]storage.SlotWrite, spans []storage.Span) (*storage.SlotResult, error) {
+	result, err := w.to.TestAndWrite(ctx, si, we, ls, writes, spans)
+	w.s.heard(ctx, err)
+	return result, err
+}
+
+func (w *watched) ReportCorruptSlot(ctx context.Context, si storage.Index, num storage.ShareNum, reason string) error {
+	return w.to.ReportCorruptSlot(ctx, si, num, reason)
+}
+
 type watchedWriter struct {
 	s  *server
 	to storage.ShareWriter

@@ -51,6 +51,7 @@ type Version struct {
 // concurrently.
 type Server interface {
 	Immutables
+	Mutables
 	// Version asks the server about itself.
 	Version(ctx context.Context) (Version, error)
 	// AddLease adds or renews a lease on every share held under si, of

@@ -34,6 +34,9 @@ const (
 	Abort
 	ReadAt
 	ReportCorrupt
+	ReadSlot
+	TestAndWrite
+	ReportCorruptSlot
 )
 
 // Fault is what happens to one call. The zero Fault does nothing. Its parts
@@ -45,8 +48,9 @@ type Fault struct {
 	Err    error         // answer with this
 	Refuse bool          // Allocate: take no share
 
-	// Corrupt may change the bytes a ReadAt returns or a WriteAt passes on
-	// (a copy; the caller's stay as they are). off is that of p[0].
+	// Corrupt may change the bytes a ReadAt or ReadSlot returns, or a WriteAt
+	// or TestAndWrite passes on (a copy; the caller's stay as they are). off
+	// is that of p[0].
 	Corrupt func(num storage.ShareNum, p []byte, off int64)
 }
 

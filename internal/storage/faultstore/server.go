@@ -3,6 +3,7 @@ package faultstore
 import (
 	"bytes"
 	"context"
+	"slices"
 
 	"tahoe-go/internal/storage"
 )
@@ -55,6 +56,60 @@ func (s *Store) Shares(ctx context.Context, si storage.Index) (map[storage.Share
 		out[num] = reader{s, num, r}
 	}
 	return out, nil
+}
+
+// ReadSlot implements storage.Mutables.
+func (s *Store) ReadSlot(ctx context.Context, si storage.Index, nums []storage.ShareNum, spans []storage.Span) (data map[storage.ShareNum][][]byte, err error) {
+	err = s.call(ctx, ReadSlot, func(f Fault) (err error) {
+		data, err = s.inner.ReadSlot(ctx, si, nums, spans)
+		if f.Corrupt != nil {
+			for num, pieces := range data {
+				for i, p := range pieces {
+					f.Corrupt(num, p, spans[i].Off)
+				}
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return data, nil
+}
+
+// TestAndWrite implements storage.Mutables. With Late and Err the write is
+// done and the writer does not know.
+func (s *Store) TestAndWrite(ctx context.Context, si storage.Index, we storage.WriteEnabler, ls storage.LeaseSecrets, writes map[storage.ShareNum]storage.SlotWrite, spans []storage.Span) (result *storage.SlotResult, err error) {
+	err = s.call(ctx, TestAndWrite, func(f Fault) (err error) {
+		if f.Corrupt != nil {
+			writes = corrupted(writes, f.Corrupt)
+		}
+		result, err = s.inner.TestAndWrite(ctx, si, we, ls, writes, spans)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return result, nil
+}
+
+// corrupted copies writes with their data changed.
+func corrupted(writes map[storage.ShareNum]storage.SlotWrite, change func(storage.ShareNum, []byte, int64)) map[storage.ShareNum]storage.SlotWrite {
+	out := make(map[storage.ShareNum]storage.SlotWrite, len(writes))
+	for num, w := range writes {
+		w.Writes = slices.Clone(w.Writes)
+		for i, p := range w.Writes {
+			w.Writes[i].Data = bytes.Clone(p.Data)
+			change(num, w.Writes[i].Data, p.Off)
+		}
+		out[num] = w
+	}
+	return out
+}
+
+// ReportCorruptSlot implements storage.Mutables.
+func (s *Store) ReportCorruptSlot(ctx context.Context, si storage.Index, num storage.ShareNum, reason string) error {
+	return s.call(ctx, ReportCorruptSlot, func(Fault) error { return s.inner.ReportCorruptSlot(ctx, si, num, reason) })
 }
 
 type writer struct {

@@ -197,6 +197,14 @@ type request struct {
 	header  map[string]string
 	message []byte // CBOR body
 	data    []byte // share data as body, instead
+	answer  int64  // the most bytes of a message in answer; 0: maxAnswer
+	once    bool   // the server must not get it twice
+}
+
+// timeout is for the whole of a call: Call for each megabyte either way.
+func (c *Client) timeout(req request) time.Duration {
+	bytes := int64(len(req.message)) + max(0, req.answer-maxAnswer)
+	return c.cfg.Timeouts.Call * time.Duration(1+bytes/maxBody)
 }
 
 type secretValue struct {
@@ -211,7 +219,7 @@ func leaseSecrets(ls storage.LeaseSecrets) []secretValue {
 // exchange does a call whose answer is a message (nil: has no body) under one
 // of the codes ok, which it returns. Every other code is a *StatusError.
 func (c *Client) exchange(ctx context.Context, req request, m message, ok ...int) (int, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeouts.Call)
+	ctx, cancel := context.WithTimeout(ctx, c.timeout(req))
 	defer cancel()
 	resp, done, err := c.do(ctx, req)
 	if err != nil {
@@ -228,12 +236,13 @@ func (c *Client) exchange(ctx context.Context, req request, m message, ok ...int
 	if t := resp.Header.Get("Content-Type"); t == "" || checkContentType(resp.Header) != nil {
 		return 0, errors.New("the server's answer is not application/cbor")
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	most := max(req.answer, maxAnswer)
+	body, err := io.ReadAll(io.LimitReader(resp.Body, most+1))
 	if err != nil {
 		return 0, c.explain(ctx, err)
 	}
-	if len(body) > maxAnswer {
-		return 0, fmt.Errorf("the server's answer is longer than %d bytes", maxAnswer)
+	if int64(len(body)) > most {
+		return 0, fmt.Errorf("the server's answer is longer than %d bytes", most)
 	}
 	return resp.StatusCode, decode(body, m)
 }
@@ -257,10 +266,12 @@ func (c *Client) do(ctx context.Context, req request) (resp *http.Response, done
 		authHeader:   {c.auth},
 		"Accept":     {cborType},
 		"User-Agent": {userAgent},
+	}
+	if !req.once {
 		// Never sent; tells net/http that the call may go out once more when
-		// a kept-alive connection turns out to be dead. Every call of the
-		// protocol may be repeated.
-		"Idempotency-Key": {},
+		// a kept-alive connection turns out to be dead. Nearly every call of
+		// the protocol may be repeated.
+		hr.Header["Idempotency-Key"] = []string{}
 	}
 	if req.message != nil {
 		hr.Header.Set("Content-Type", cborType)

@@ -3,13 +3,12 @@
 //
 // It keeps no share itself and knows no cap. Uploads in progress live in the
 // Handler's memory and are given up when their client stays away; a share is
-// the store's business from the moment its last byte arrived. The mutable
-// routes are not served yet and answer 404.
+// the store's business from the moment its last byte arrived.
 //
 // Specification: docs/formats/gbs.md, and the reference's
 // docs/specifications/http-storage-node-protocol.rst.
 //
 // Start with NewHandler and Serve on one side, NewClient on the other. The
-// words on the wire are in message.go (CBOR), header.go and ranges.go; the
-// status codes, in both directions, in status.go.
+// words on the wire are in message.go and slotmessage.go (CBOR), header.go and
+// ranges.go; the status codes, in both directions, in status.go.
 package gbs

@@ -28,6 +28,12 @@ type HandlerConfig struct {
 	VersionAge time.Duration // /version may be this old, so that polling is cheap; 0: 1 s
 	Buffers    int64         // bytes for share data on its way; 0: 64 MiB. Beyond it transfers go on with small buffers
 
+	// A write to a slot is in memory while it is done, so each is bounded, and
+	// so is what all have together; beyond it they are answered 503. The
+	// reference's limit is 2^48, as it keeps them on disk.
+	MaxSlotBody int64 // bytes; 0: 256 MiB, which is what a file of 750 MB needs at 3-of-10
+	SlotMemory  int64 // bytes; 0: 512 MiB, of which nothing is used until it comes. Answers may have as much again
+
 	// A body, or an answer, must move: each piece of up to 256 KiB gets Stall
 	// plus its length at MinRate.
 	Stall   time.Duration // 0: 60 s
@@ -47,6 +53,8 @@ type Handler struct {
 	auth    [sha256.Size]byte // of the whole Authorization header
 	uploads *uploads
 	buffers *buffers
+
+	slotBodies, slotAnswers budget
 
 	version    atomic.Pointer[cachedVersion]
 	versioning chan struct{} // one slot: who fetches the version
@@ -70,6 +78,8 @@ func NewHandler(cfg HandlerConfig) *Handler {
 	setDefault(&cfg.MaxUploads, 2048)
 	setDefault(&cfg.VersionAge, time.Second)
 	setDefault(&cfg.Buffers, 64<<20)
+	setDefault(&cfg.MaxSlotBody, 256<<20)
+	setDefault(&cfg.SlotMemory, 512<<20)
 	setDefault(&cfg.Stall, 60*time.Second)
 	setDefault(&cfg.MinRate, 1<<10)
 	setDefault(&cfg.HeaderTimeout, 10*time.Second)
@@ -82,6 +92,9 @@ func NewHandler(cfg HandlerConfig) *Handler {
 		uploads:    newUploads(cfg.Log, cfg.UploadIdle, cfg.MaxUploads),
 		buffers:    newBuffers(cfg.Buffers),
 		versioning: make(chan struct{}, 1),
+
+		slotBodies:  budget{left: cfg.SlotMemory},
+		slotAnswers: budget{left: cfg.SlotMemory},
 	}
 }
 
@@ -142,14 +155,18 @@ func (c *call) serve() error {
 		return c.allocate()
 	case route{"GET", resShares}:
 		return c.listShares()
-	case route{"GET", resShare}:
+	case route{"GET", resShare}, route{"GET", resSlotShare}:
 		return c.readShare()
 	case route{"PATCH", resShare}:
 		return c.writeShare()
 	case route{"PUT", resAbort}:
 		return c.abortUpload()
-	case route{"POST", resCorrupt}:
+	case route{"POST", resCorrupt}, route{"POST", resSlotCorrupt}:
 		return c.reportCorrupt()
+	case route{"POST", resSlot}:
+		return c.testAndWrite()
+	case route{"GET", resSlotShares}:
+		return c.listSlot()
 	}
 	c.w.Header().Set("Allow", methods[c.path.res])
 	return errMethod

@@ -72,7 +72,6 @@ func TestAnswers(t *testing.T) {
 		{"share number huge", ask{method: "GET", path: indexPath + "/99999999999999999999"}, 404, ""},
 		{"dots", ask{method: "GET", path: indexPath + "/../../version"}, 404, ""},
 		{"PUT share", ask{method: "PUT", path: sharePath}, 405, ""},
-		{"mutable routes come later", ask{method: "GET", path: "/storage/v1/mutable/" + siText + "/shares"}, 404, ""},
 
 		// Accept and Content-Type.
 		{"accept cbor", ask{method: "GET", path: "/storage/v1/version", header: head("Accept: application/cbor")}, 200, ""},
@@ -251,6 +250,7 @@ func TestStoreErrors(t *testing.T) {
 		{fmt.Errorf("x: %w", storage.ErrTooLarge), 413},
 		{fmt.Errorf("x: %w", storage.ErrFragmented), 409},
 		{fmt.Errorf("x: %w", storage.ErrNoSpace), 507},
+		{fmt.Errorf("x: %w", &storage.BadWriteEnablerError{}), 401},
 		{errors.New("the disk said something private"), 500},
 	} {
 		bubble(t, func(t *testing.T) {
@@ -258,6 +258,10 @@ func TestStoreErrors(t *testing.T) {
 			got := r.ask(t, ask{method: "GET", path: indexPath + "/shares"})
 			if got.code != tt.code {
 				t.Errorf("%v: status %d; want %d", tt.err, got.code, tt.code)
+			}
+			slot := r.ask(t, ask{method: "POST", path: slotPath + "/read-test-write", header: head(enablerLine, renewLine, cancelLine), body: slotBody(nil)})
+			if slot.code != tt.code {
+				t.Errorf("%v: status %d of a slot; want %d", tt.err, slot.code, tt.code)
 			}
 			if tt.code == 500 && (bytes.Contains(got.body, []byte("private")) || !r.log.has("private")) {
 				t.Errorf("internal error: body %q, log %q; want it in the log only", got.body, r.log)
@@ -275,6 +279,15 @@ func (f failing) AddLease(context.Context, storage.Index, storage.LeaseSecrets) 
 }
 func (f failing) Shares(context.Context, storage.Index) (map[storage.ShareNum]storage.ShareReader, error) {
 	return nil, f.err
+}
+func (f failing) ReadSlot(context.Context, storage.Index, []storage.ShareNum, []storage.Span) (map[storage.ShareNum][][]byte, error) {
+	return nil, f.err
+}
+func (f failing) TestAndWrite(context.Context, storage.Index, storage.WriteEnabler, storage.LeaseSecrets, map[storage.ShareNum]storage.SlotWrite, []storage.Span) (*storage.SlotResult, error) {
+	return nil, f.err
+}
+func (f failing) ReportCorruptSlot(context.Context, storage.Index, storage.ShareNum, string) error {
+	return f.err
 }
 func (f failing) Allocate(context.Context, storage.Index, []storage.ShareNum, int64, storage.LeaseSecrets) (*storage.Allocation, error) {
 	return nil, f.err

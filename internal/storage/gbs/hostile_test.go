@@ -214,6 +214,14 @@ func TestClientLeaves(t *testing.T) {
 				_, err := c.Allocate(ctx, storage.Index{}, []storage.ShareNum{0}, 10, benchLeases)
 				return err
 			},
+			func(ctx context.Context, c *Client) error {
+				_, err := c.ReadSlot(ctx, storage.Index{}, nil, nil)
+				return err
+			},
+			func(ctx context.Context, c *Client) error {
+				_, err := c.TestAndWrite(ctx, storage.Index{}, testEnabler, benchLeases, nil, nil)
+				return err
+			},
 		} {
 			ctx, cancel := context.WithCancel(t.Context())
 			go func() { synctest.Wait(); cancel() }()
@@ -245,6 +253,15 @@ func (h *hanging) AddLease(ctx context.Context, _ storage.Index, _ storage.Lease
 }
 func (h *hanging) Shares(ctx context.Context, _ storage.Index) (map[storage.ShareNum]storage.ShareReader, error) {
 	return nil, h.hang(ctx)
+}
+func (h *hanging) ReadSlot(ctx context.Context, _ storage.Index, _ []storage.ShareNum, _ []storage.Span) (map[storage.ShareNum][][]byte, error) {
+	return nil, h.hang(ctx)
+}
+func (h *hanging) TestAndWrite(ctx context.Context, _ storage.Index, _ storage.WriteEnabler, _ storage.LeaseSecrets, _ map[storage.ShareNum]storage.SlotWrite, _ []storage.Span) (*storage.SlotResult, error) {
+	return nil, h.hang(ctx)
+}
+func (h *hanging) ReportCorruptSlot(ctx context.Context, _ storage.Index, _ storage.ShareNum, _ string) error {
+	return h.hang(ctx)
 }
 func (h *hanging) Allocate(ctx context.Context, _ storage.Index, _ []storage.ShareNum, _ int64, _ storage.LeaseSecrets) (*storage.Allocation, error) {
 	return nil, h.hang(ctx)

@@ -196,7 +196,7 @@ func (c *call) listShares() error {
 	return c.reply(codeOK, encode(nums))
 }
 
-// reportCorrupt answers POST immutable/SI/NUM/corrupt.
+// reportCorrupt answers POST immutable/SI/NUM/corrupt, and mutable.
 func (c *call) reportCorrupt() error {
 	if err := c.noSecrets(); err != nil {
 		return err
@@ -216,8 +216,11 @@ func (c *call) reportCorrupt() error {
 	return nil
 }
 
-// share finds the complete share that the path names.
+// share finds the share that the path names: complete, if it is immutable.
 func (c *call) share() (storage.ShareReader, error) {
+	if c.path.res == resSlotShare || c.path.res == resSlotCorrupt {
+		return c.slotShare()
+	}
 	shares, err := c.h.cfg.Server.Shares(c.r.Context(), c.path.si)
 	if err != nil {
 		return nil, err

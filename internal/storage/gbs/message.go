@@ -63,8 +63,15 @@ func must[T any](v T, err error) T {
 // message is what travels as CBOR. check looks at what the types cannot say.
 type message interface{ check() error }
 
-// decode reads one whole message. Its errors quote nothing of data.
+// scanned is a message that reads itself.
+type scanned interface{ scan(data []byte) error }
+
+// decode reads one whole message. Its errors quote nothing of data, which may
+// become part of m.
 func decode(data []byte, m message) error {
+	if m, ok := m.(scanned); ok {
+		return m.scan(data)
+	}
 	if err := decoder.Unmarshal(data, m); err != nil {
 		return errMessage
 	}

@@ -22,6 +22,11 @@ const (
 	resShare   // immutable/SI/NUM
 	resAbort   // immutable/SI/NUM/abort
 	resCorrupt // immutable/SI/NUM/corrupt
+
+	resSlot        // mutable/SI/read-test-write
+	resSlotShares  // mutable/SI/shares
+	resSlotShare   // mutable/SI/NUM
+	resSlotCorrupt // mutable/SI/NUM/corrupt
 )
 
 // methods lists what each resource answers to, as for the Allow header.
@@ -33,17 +38,21 @@ var methods = map[resource]string{
 	resShare:   "GET, PATCH",
 	resAbort:   "PUT",
 	resCorrupt: "POST",
+
+	resSlot:        "POST",
+	resSlotShares:  "GET",
+	resSlotShare:   "GET",
+	resSlotCorrupt: "POST",
 }
 
-// path is a parsed request path. num counts only for resShare and below.
+// path is a parsed request path. num counts only where a share is named.
 type path struct {
 	res resource
 	si  storage.Index
 	num storage.ShareNum
 }
 
-// parsePath reads the path part of a URL, strictly. The mutable resources join
-// here.
+// parsePath reads the path part of a URL, strictly.
 func parsePath(s string) (path, bool) {
 	s, ok := strings.CutPrefix(s, pathPrefix)
 	if !ok || len(s) > 64 {
@@ -57,34 +66,40 @@ func parsePath(s string) (path, bool) {
 	if err != nil {
 		return path{}, false
 	}
-	p := path{si: si}
-	switch {
-	case parts[0] == "lease" && len(parts) == 2:
-		p.res = resLease
-		return p, true
-	case parts[0] != "immutable":
+	switch kind, rest := parts[0], parts[2:]; {
+	case kind == "lease" && len(rest) == 0:
+		return path{res: resLease, si: si}, true
+	case kind == "immutable" && len(rest) == 0:
+		return path{res: resIndex, si: si}, true
+	case kind == "immutable" && rest[0] == "shares" && len(rest) == 1:
+		return path{res: resShares, si: si}, true
+	case kind == "immutable":
+		return parseSharePath(si, rest, map[string]resource{"": resShare, "abort": resAbort, "corrupt": resCorrupt})
+	case kind != "mutable" || len(rest) == 0:
 		return path{}, false
-	case len(parts) == 2:
-		p.res = resIndex
-		return p, true
-	case len(parts) == 3 && parts[2] == "shares":
-		p.res = resShares
-		return p, true
-	}
-	if p.num, ok = parseShareNum(parts[2]); !ok {
-		return path{}, false
-	}
-	switch {
-	case len(parts) == 3:
-		p.res = resShare
-	case len(parts) == 4 && parts[3] == "abort":
-		p.res = resAbort
-	case len(parts) == 4 && parts[3] == "corrupt":
-		p.res = resCorrupt
+	case rest[0] == "read-test-write" && len(rest) == 1:
+		return path{res: resSlot, si: si}, true
+	case rest[0] == "shares" && len(rest) == 1:
+		return path{res: resSlotShares, si: si}, true
 	default:
+		return parseSharePath(si, rest, map[string]resource{"": resSlotShare, "corrupt": resSlotCorrupt})
+	}
+}
+
+// parseSharePath reads NUM, and what may follow it: one of verbs.
+func parseSharePath(si storage.Index, rest []string, verbs map[string]resource) (path, bool) {
+	num, ok := parseShareNum(rest[0])
+	verb := ""
+	if len(rest) > 1 {
+		if verb = rest[1]; verb == "" || len(rest) > 2 {
+			return path{}, false
+		}
+	}
+	res, known := verbs[verb]
+	if !ok || !known {
 		return path{}, false
 	}
-	return p, true
+	return path{res: res, si: si, num: num}, true
 }
 
 // parseShareNum reads a number in its shortest decimal form.
@@ -107,12 +122,20 @@ func (p path) String() string {
 		return pathPrefix + "immutable/" + p.si.String()
 	case resShares:
 		return pathPrefix + "immutable/" + p.si.String() + "/shares"
+	case resSlot:
+		return pathPrefix + "mutable/" + p.si.String() + "/read-test-write"
+	case resSlotShares:
+		return pathPrefix + "mutable/" + p.si.String() + "/shares"
 	}
-	s := fmt.Sprintf("%simmutable/%s/%d", pathPrefix, p.si, p.num)
+	kind := "immutable"
+	if p.res == resSlotShare || p.res == resSlotCorrupt {
+		kind = "mutable"
+	}
+	s := fmt.Sprintf("%s%s/%s/%d", pathPrefix, kind, p.si, p.num)
 	switch p.res {
 	case resAbort:
 		s += "/abort"
-	case resCorrupt:
+	case resCorrupt, resSlotCorrupt:
 		s += "/corrupt"
 	}
 	return s

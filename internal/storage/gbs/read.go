@@ -8,7 +8,8 @@ import (
 	"tahoe-go/internal/storage"
 )
 
-// readShare answers GET immutable/SI/NUM.
+// readShare answers GET immutable/SI/NUM, and mutable/SI/NUM, where a large
+// range may be of several versions.
 func (c *call) readShare() error {
 	if err := c.noSecrets(); err != nil {
 		return err

@@ -210,6 +210,9 @@ func (r shareReader) ReportCorrupt(ctx context.Context, reason string) error {
 	reason = clipReason(reason)
 	corrupt := r.path
 	corrupt.res = resCorrupt
+	if r.path.res == resSlotShare {
+		corrupt.res = resSlotCorrupt
+	}
 	req := request{method: "POST", path: corrupt, message: encode(&corruptRequest{&reason})}
 	if _, err := r.c.exchange(ctx, req, nil, codeOK); err != nil {
 		return fmt.Errorf("reporting %s as corrupt: %w", r.path.shareName(), err)

@@ -32,6 +32,7 @@ var (
 	errAuthorization  = &refusal{http.StatusUnauthorized, "the Authorization header is missing or names no service here"}
 	errNotText        = &refusal{http.StatusBadRequest, "the Authorization header is not UTF-8"}
 	errUploadSecret   = &refusal{http.StatusUnauthorized, "another upload secret holds this share"}
+	errWriteEnabler   = &refusal{http.StatusUnauthorized, "another write enabler holds this slot"}
 	errSecrets        = &refusal{http.StatusBadRequest, "the X-Tahoe-Authorization headers are not exactly those this call needs"}
 	errNoRoute        = &refusal{http.StatusNotFound, "no such resource"}
 	errNoShare        = &refusal{http.StatusNotFound, "no such share"}
@@ -42,6 +43,7 @@ var (
 	errMediaType      = &refusal{http.StatusUnsupportedMediaType, "the body must be application/cbor"}
 	errBodyTooLarge   = &refusal{http.StatusRequestEntityTooLarge, "the body is larger than this call allows"}
 	errBeyondShare    = &refusal{http.StatusRequestEntityTooLarge, "the range goes beyond the size that was allocated"}
+	errSlotTooLarge   = &refusal{http.StatusRequestEntityTooLarge, "a share, or the answer, would become too large"}
 	errSchema         = &refusal{http.StatusBadRequest, "the body is not the CBOR message this call needs"}
 	errBodyLength     = &refusal{http.StatusBadRequest, "the body's length differs from the Content-Range"}
 	errBodyCut        = &refusal{http.StatusBadRequest, "the body ended early or came too slowly"}
@@ -51,6 +53,7 @@ var (
 	errFragmented     = &refusal{http.StatusConflict, "the upload is in too many separate pieces"}
 	errNoSpace        = &refusal{http.StatusInsufficientStorage, "no space left"}
 	errInternal       = &refusal{http.StatusInternalServerError, "the server could not do this; its log says why"}
+	errBusy           = &refusal{http.StatusServiceUnavailable, "too many large writes at once; try again"}
 	errShuttingDown   = &refusal{http.StatusServiceUnavailable, "the server is stopping"}
 	errClientWentAway = &refusal{499, "the client went away"} // nobody reads it
 )
@@ -63,6 +66,8 @@ func refusalFor(err error) *refusal {
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return errNoShare
+	case errors.Is(err, storage.ErrBadWriteEnabler):
+		return errWriteEnabler
 	case errors.Is(err, storage.ErrConflict):
 		return errConflict
 	case errors.Is(err, storage.ErrTooLarge):

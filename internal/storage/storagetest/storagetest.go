@@ -33,7 +33,7 @@ type Case struct {
 
 // Cases returns the contract, clause by clause.
 func Cases() []Case {
-	return slices.Concat(allocateCases, writeCases, readCases, leaseCases)
+	return slices.Concat(allocateCases, writeCases, readCases, leaseCases, slotCases)
 }
 
 // Run checks the contract. open is called once for each case; it closes what
