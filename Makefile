@@ -43,6 +43,10 @@ fuzz:
 fuzz-long:
 	@scripts/fuzz 10m
 
+# FILE=path  KEEP=1  TOR=system
+demo: deps build
+	@$(GO) run ./internal/check/demo
+
 bench:
 	@scripts/bench
 
