@@ -1,0 +1,160 @@
+package gridtest
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"tahoe-go/internal/format/furl"
+	"tahoe-go/internal/grid"
+	"tahoe-go/internal/kit/redact"
+	"tahoe-go/internal/network/memnet"
+	"tahoe-go/internal/network/netx"
+	"tahoe-go/internal/network/tor/onion"
+	"tahoe-go/internal/network/tubcert"
+	"tahoe-go/internal/storage"
+	"tahoe-go/internal/storage/diskstore"
+	"tahoe-go/internal/storage/faultstore"
+	"tahoe-go/internal/storage/gbs"
+	"tahoe-go/internal/storage/memstore"
+)
+
+// Server is one storage server.
+type Server struct {
+	Name  string
+	Known grid.Known   // as announced
+	Host  *memnet.Host // Fail makes the machine hang, refuse or fall silent
+	// Store keeps the shares: a *memstore.Store, or a *diskstore.Store in Dir.
+	Store storage.Server
+	Dir   string // "" when in memory
+	// Faults stands between the protocol and the store: a server that is slow,
+	// hangs, fails, refuses or lies while its machine and network are well.
+	Faults *faultstore.Store
+
+	g     *Grid
+	cert  tubcert.Cert
+	inUse storage.Server // Faults, or what Config.Wrap made of it
+	stop  func()
+}
+
+// port is where every server listens, on its own host.
+const port = 443
+
+// certs are made once: they are public, and take no part in what is tested.
+var certs struct {
+	sync.Mutex
+	made []tubcert.Cert
+}
+
+// certificates returns n certificates, the same ones at each call.
+func certificates(n int) []tubcert.Cert {
+	setDefault(&n, 10)
+	certs.Lock()
+	defer certs.Unlock()
+	for len(certs.made) < n {
+		certs.made = append(certs.made, newCertificate())
+	}
+	return certs.made[:n:n]
+}
+
+// newCertificate makes one with a curve key, which takes a hundredth of the
+// time that node.pem's RSA key does, and in each handshake too.
+func newCertificate() tubcert.Cert {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(err)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "newpb_thingy"},
+		NotBefore: time.Unix(0, 0), NotAfter: time.Unix(1, 0)} // dates do not matter
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	must(err)
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	must(err)
+	cert, err := tubcert.Parse(append(
+		pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: private})...))
+	must(err)
+	return cert
+}
+
+func must(err error) {
+	if err != nil {
+		panic(fmt.Sprintf("gridtest: internal error: %v", err))
+	}
+}
+
+// newServer makes server i and starts it. Everything but its key is the same
+// each time, so the order of servers for a file is too.
+func (g *Grid) newServer(i int, cert tubcert.Cert) *Server {
+	name := fmt.Sprintf("server%02d", i)
+	host := name
+	if g.c.Onion {
+		host = onion.FromSeed([32]byte{byte(i + 1)}).Address().String()
+	}
+	swissnum := fmt.Sprintf("swissnum-of-%s-zzzzzzzzzz", name)
+	g.Secret(name+"'s swissnum", swissnum)
+	s := &Server{Name: name, g: g, cert: cert, Host: g.Net.Host(host)}
+	s.Known = grid.Known{
+		ID: "v0-" + name, Name: name, Seed: []byte(name), LeaseSeed: [20]byte{byte(i)}, Source: "gridtest",
+		NURLs: []furl.NURL{{SPKI: cert.SPKI(), Tor: g.c.Onion, Host: host, Port: port, Swissnum: redact.New(swissnum)}},
+	}
+	g.Announce(netx.Addr{Host: host, Port: port})
+	s.openStore(i)
+	s.Faults = faultstore.New(s.Store)
+	s.inUse = s.Faults
+	if g.c.Wrap != nil {
+		s.inUse = g.c.Wrap(i, s.Faults)
+	}
+	s.Start()
+	return s
+}
+
+func (s *Server) openStore(i int) {
+	c := s.g.c
+	if !c.Disk {
+		conf := memstore.Config{}
+		if c.Capacity != nil {
+			conf.Capacity = c.Capacity(i)
+		}
+		s.Store = memstore.New(conf)
+		return
+	}
+	s.Dir = filepath.Join(s.g.dir, s.Name)
+	store, err := diskstore.Open(diskstore.Config{Dir: s.Dir, Log: s.g.log})
+	if err != nil {
+		s.g.t.Fatalf("gridtest: %v", err)
+	}
+	s.Store = store
+}
+
+// Start serves again after Stop, over the same shares.
+func (s *Server) Start() {
+	l, err := s.Host.Listen(context.Background(), netx.Addr{Kind: netx.TCP, Port: port})
+	if err != nil {
+		s.g.t.Fatalf("gridtest: %v", err)
+	}
+	h := gbs.NewHandler(gbs.HandlerConfig{Server: s.inUse, Swissnum: s.Known.NURLs[0].Swissnum, Log: s.g.log.With("server", s.Name), Grace: time.Second})
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- gbs.Serve(ctx, l, s.cert, h) }()
+	s.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-served; err != nil {
+			s.g.t.Errorf("gridtest: %s: %v", s.Name, err)
+		}
+		if err := h.Close(context.Background()); err != nil {
+			s.g.t.Errorf("gridtest: %s: ending its uploads: %v", s.Name, err)
+		}
+	})
+}
+
+// Stop ends the server's program: connections end, dials are refused, uploads
+// under way are forgotten. It waits, for a virtual second if requests hang.
+func (s *Server) Stop() { s.stop() }
