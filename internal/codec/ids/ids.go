@@ -2,7 +2,9 @@
 package ids
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 
 	"tahoe-go/internal/codec/base32"
 )
@@ -39,3 +41,19 @@ type Span struct{ Off, Len int64 }
 
 // End is the offset just past the span.
 func (s Span) End() int64 { return s.Off + s.Len }
+
+// Merge sorts spans, in place, and joins those that overlap or lie at most gap
+// bytes apart: on a far server reading a little more is cheaper than asking
+// twice.
+func Merge(spans []Span, gap int64) []Span {
+	slices.SortFunc(spans, func(a, b Span) int { return cmp.Compare(a.Off, b.Off) })
+	var out []Span
+	for _, s := range spans {
+		if last := len(out) - 1; last >= 0 && s.Off <= out[last].End()+gap {
+			out[last].Len = max(out[last].End(), s.End()) - out[last].Off
+		} else {
+			out = append(out, s)
+		}
+	}
+	return out
+}

@@ -2,6 +2,7 @@ package ids_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"tahoe-go/internal/codec/base32"
@@ -62,5 +63,22 @@ func FuzzParseIndex(f *testing.F) {
 func TestSpanEnd(t *testing.T) {
 	if got := (ids.Span{Off: 1 << 40, Len: 5}).End(); got != 1<<40+5 {
 		t.Errorf("End() = %d", got)
+	}
+}
+
+func TestMerge(t *testing.T) {
+	for _, tt := range []struct {
+		in, want []ids.Span
+		gap      int64
+	}{
+		{nil, nil, 0},
+		{[]ids.Span{{5, 2}, {0, 3}}, []ids.Span{{0, 3}, {5, 2}}, 1},
+		{[]ids.Span{{5, 2}, {0, 3}}, []ids.Span{{0, 7}}, 2},
+		{[]ids.Span{{0, 10}, {2, 3}, {10, 1}}, []ids.Span{{0, 11}}, 0},
+		{[]ids.Span{{4, 0}, {4, 4}, {4, 2}}, []ids.Span{{4, 4}}, 0},
+	} {
+		if got := ids.Merge(slices.Clone(tt.in), tt.gap); !slices.Equal(got, tt.want) {
+			t.Errorf("Merge(%v, %d) = %v, want %v", tt.in, tt.gap, got, tt.want)
+		}
 	}
 }

@@ -52,17 +52,16 @@ func (w *window) get(s ids.Span) ([]byte, bool) {
 	return nil, false
 }
 
-// mergeGap is the distance up to which two spans are read as one: on a far
-// server reading a little more is cheaper than asking twice.
+// mergeGap is the distance up to which two spans are read as one.
 const mergeGap = 32 << 10
 
 // fetch reads those of spans that the window lacks, all at the same time.
 // Spans that reach past the end of the share are read as far as it goes.
 func (w *window) fetch(ctx context.Context, src BlockSource, spans ...ids.Span) error {
-	spans = merge(slices.DeleteFunc(spans, func(s ids.Span) bool {
+	spans = ids.Merge(slices.DeleteFunc(spans, func(s ids.Span) bool {
 		_, have := w.get(s)
 		return have
-	}))
+	}), mergeGap)
 	pieces := make([]piece, len(spans))
 	errs := make([]error, len(spans))
 	var reads sync.WaitGroup
@@ -81,18 +80,4 @@ func (w *window) fetch(ctx context.Context, src BlockSource, spans ...ids.Span) 
 	reads.Wait()
 	w.pieces = append(w.pieces, pieces...)
 	return errors.Join(errs...)
-}
-
-// merge sorts spans and joins neighbours.
-func merge(spans []ids.Span) []ids.Span {
-	slices.SortFunc(spans, func(a, b ids.Span) int { return int(min(max(a.Off-b.Off, -1), 1)) })
-	var out []ids.Span
-	for _, s := range spans {
-		if last := len(out) - 1; last >= 0 && s.Off <= out[last].End()+mergeGap {
-			out[last].Len = max(out[last].End(), s.End()) - out[last].Off
-		} else {
-			out = append(out, s)
-		}
-	}
-	return out
 }
