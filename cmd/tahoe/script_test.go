@@ -25,7 +25,7 @@ import (
 //	port NAME            set $NAME to a free TCP port
 //	start DIR [TEXT]     run the node in DIR; wait until it says that it runs, and then TEXT
 //	says DIR TEXT        wait until the node's output has TEXT
-//	stop DIR             SIGTERM, and wait: the exit code must be 0
+//	term DIR             SIGTERM, and wait: the exit code must be 0
 //	eof DIR              close its standard input, and wait: the exit code must be 0
 //	running DIR          fail if it has ended
 func TestScripts(t *testing.T) {
@@ -33,7 +33,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"port": scriptPort, "start": scriptStart, "says": scriptSays, "stop": scriptStop, "eof": scriptEOF, "running": scriptRunning,
+			"port": scriptPort, "start": scriptStart, "says": scriptSays, "term": scriptTerm, "eof": scriptEOF, "running": scriptRunning,
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Values[nodes{}] = map[string]*process{}
@@ -121,9 +121,9 @@ func scriptSays(ts *testscript.TestScript, neg bool, args []string) {
 	started(ts, args[0]).says(ts, args[1])
 }
 
-func scriptStop(ts *testscript.TestScript, neg bool, args []string) {
+func scriptTerm(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
-		ts.Fatalf("usage: stop DIR")
+		ts.Fatalf("usage: term DIR")
 	}
 	p := started(ts, args[0])
 	ts.Check(p.cmd.Process.Signal(syscall.SIGTERM))

@@ -307,11 +307,11 @@ func checkLog(t *Tree, report reporter) {
 
 func checkNode(t *Tree, report reporter) {
 	for _, p := range t.Packages {
-		if below(p.Path, "cmd/tahoe", "internal/check/gridtest") || p.Path == "internal/node" {
+		if below(p.Path, "cmd/tahoe", "internal/check/gridtest") || p.Path == "internal/node/node" {
 			continue
 		}
 		for _, f := range p.Files {
-			if pos, ok := f.imports()[module+"/internal/node"]; ok {
+			if pos, ok := f.imports()[module+"/internal/node/node"]; ok {
 				report(pos, "%s imports node; only cmd/tahoe and check/gridtest do", p.Path)
 			}
 		}

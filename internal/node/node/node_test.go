@@ -18,6 +18,7 @@ import (
 	"tahoe-go/internal/network/netx"
 	"tahoe-go/internal/network/tor"
 	"tahoe-go/internal/node/config"
+	"tahoe-go/internal/node/pidfile"
 )
 
 // lines is a writer that tests wait on.
@@ -188,7 +189,7 @@ func TestOneNodeADirectory(t *testing.T) {
 	dir := create(t, storageNode("ann"))
 	start(t, dir, Options{})
 	err := Run(t.Context(), dir, Options{})
-	if running, ok := errors.AsType[*RunningError](err); !ok || running.PID != os.Getpid() {
+	if running, ok := errors.AsType[*pidfile.InUseError](err); !ok || running.PID != os.Getpid() {
 		t.Errorf("Run beside a running node: %v", err)
 	}
 }
@@ -207,8 +208,8 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "opening the web gateway") {
 		t.Errorf("Run with a taken port: %v", err)
 	}
-	if _, err := os.Stat(filepath.Join(dir, pidFile)); !errors.Is(err, os.ErrNotExist) {
-		t.Errorf("%s stays: %v", pidFile, err)
+	if _, err := os.Stat(filepath.Join(dir, pidfile.Name)); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s stays: %v", pidfile.Name, err)
 	}
 }
 

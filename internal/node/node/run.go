@@ -17,6 +17,7 @@ import (
 	"tahoe-go/internal/network/tor"
 	"tahoe-go/internal/network/tubcert"
 	"tahoe-go/internal/node/config"
+	"tahoe-go/internal/node/pidfile"
 )
 
 // Options are the choices of one run. The zero value logs nothing.
@@ -31,7 +32,7 @@ type Options struct {
 
 // Run runs the node in dir until ctx ends or Stdin does. It returns nil after
 // an orderly stop. Errors to branch on: config.Problems for a configuration
-// that must not run, *RunningError for a directory in use,
+// that must not run, *pidfile.InUseError for a directory in use,
 // *netx.PolicyError for what would leave the anonymous network.
 func Run(ctx context.Context, dir string, o Options) error {
 	o = o.normal()
@@ -132,9 +133,9 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (*Node, error) {
 
 // claim makes this process the only one to run the node directory.
 func (n *Node) claim(context.Context) error {
-	release, err := claim(n.cfg.Dir)
+	file, err := pidfile.Acquire(n.cfg.Dir)
 	if err == nil {
-		n.onClose(release)
+		n.onClose(file.Release)
 	}
 	return err
 }
