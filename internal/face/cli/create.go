@@ -29,6 +29,8 @@ type createFlags struct {
 	introducer string
 	listen     string
 	join       string
+
+	noTor bool // there is none on this machine yet
 }
 
 func (f *createFlags) common(fs *pflag.FlagSet) {
@@ -142,7 +144,7 @@ func (a *app) create(cmd *cobra.Command, f *createFlags, args []string) error {
 	if err != nil {
 		return createError(err)
 	}
-	a.created(dir, o, made)
+	a.created(dir, o, made, f.noTor)
 	return nil
 }
 
@@ -172,7 +174,9 @@ func (f *createFlags) prepareTor(o *config.CreateOptions) error {
 	}
 	if _, err := exec.LookPath("tor"); err == nil {
 		o.TorLaunch = true
+		return nil
 	}
+	f.noTor = true
 	return nil
 }
 
@@ -198,7 +202,7 @@ func createError(err error) error {
 }
 
 // created says what was made, what is still missing, and how to go on.
-func (a *app) created(dir string, o config.CreateOptions, made config.Created) {
+func (a *app) created(dir string, o config.CreateOptions, made config.Created, noTor bool) {
 	say := func(format string, args ...any) { fmt.Fprintf(a.Stdout, format+"\n", args...) }
 	say("Node created in %s", dir)
 	switch {
@@ -207,6 +211,9 @@ func (a *app) created(dir string, o config.CreateOptions, made config.Created) {
 		tor := "the tor that runs at " + firstOf(o.TorControlPort, config.DefaultTorControl)
 		if o.TorLaunch {
 			tor = "a tor of its own, started with it"
+		}
+		if noTor {
+			tor = "not found on this machine: install it (Debian: apt install tor); the node waits for it at " + config.DefaultTorControl
 		}
 		say("  Tor            %s", tor)
 	case o.HideIP:

@@ -84,6 +84,9 @@ func (a *app) put(ctx context.Context, name string, f *storeFlags, m *meterFlags
 // source opens what is to be stored; size is -1 if it is not known.
 func (a *app) source(name string) (io.ReadCloser, int64, error) {
 	if name == "" || name == "-" {
+		if isTerminal(a.Stdin) {
+			fmt.Fprintln(a.Stderr, "reading the file from the terminal; Ctrl-D ends it")
+		}
 		return io.NopCloser(a.Stdin), regularSize(a.Stdin), nil
 	}
 	file, err := os.Open(name)
