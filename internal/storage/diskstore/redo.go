@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"hash/crc32"
 	"io"
 	"io/fs"
@@ -57,7 +56,7 @@ func parseRedoName(name string) (key, bool) {
 // writeRedo puts a redo file's bytes into f and on disk.
 func writeRedo(f file, before [redoBefore]byte, patches []patch) error {
 	sum := crc32.New(castagnoli)
-	w := bufio.NewWriterSize(io.MultiWriter(sum, io.NewOffsetWriter(f, 0)), 64<<10)
+	w := bufio.NewWriter(io.MultiWriter(sum, io.NewOffsetWriter(f, 0)))
 	w.WriteString(redoMagic)
 	w.Write(before[:])
 	w.Write(u32(uint32(len(patches))))
@@ -82,96 +81,99 @@ func writeRedo(f file, before [redoBefore]byte, patches []patch) error {
 	return f.Sync()
 }
 
-// readRedo checks a whole redo file and calls patch for each of its patches,
-// large ones in pieces. With patch nil it only checks. Nothing is believed
-// before the sum was right.
-func readRedo(f file, patch func(patch) error) (before [redoBefore]byte, err error) {
+// redoFile is a redo file whose sum is right.
+type redoFile struct {
+	f       file
+	end     int64 // of the patches
+	before  [redoBefore]byte
+	patches uint32
+	buf     []byte
+}
+
+// readRedo checks a whole redo file. Nothing in it is believed before.
+func readRedo(f file) (*redoFile, error) {
 	size, err := f.Size()
 	if err != nil {
-		return before, err
+		return nil, err
 	}
 	if size < int64(redoHead+4) {
-		return before, fmt.Errorf("%w: %d bytes", errRedo, size)
+		return nil, fmt.Errorf("%w: %d bytes", errRedo, size)
 	}
-	if err := checkSum(f, size-4, crc32.New(castagnoli)); err != nil {
-		return before, err
+	r := &redoFile{f: f, end: size - 4, buf: make([]byte, min(size, 256<<10))}
+	sum := crc32.New(castagnoli)
+	if _, err := io.CopyBuffer(struct{ io.Writer }{sum}, io.NewSectionReader(f, 0, r.end), r.buf); err != nil {
+		return nil, err
 	}
-	r := bufio.NewReaderSize(io.NewSectionReader(f, 0, size-4), 64<<10)
-	head := make([]byte, redoHead)
-	if _, err := io.ReadFull(r, head); err != nil {
-		return before, err
+	head := make([]byte, redoHead+4)
+	if _, err := f.ReadAt(head[redoHead:], r.end); err != nil {
+		return nil, err
+	}
+	if binary.BigEndian.Uint32(head[redoHead:]) != sum.Sum32() {
+		return nil, fmt.Errorf("%w: wrong sum", errRedo)
+	}
+	if _, err := f.ReadAt(head[:redoHead], 0); err != nil {
+		return nil, err
 	}
 	if string(head[:len(redoMagic)]) != redoMagic {
-		return before, fmt.Errorf("%w: unknown magic", errRedo)
+		return nil, fmt.Errorf("%w: unknown magic", errRedo)
 	}
-	copy(before[:], head[len(redoMagic):])
-	if patch == nil {
-		return before, nil
-	}
-	buf := make([]byte, 256<<10)
-	for range binary.BigEndian.Uint32(head[redoHead-4:]) {
-		if err := readPatch(r, buf, patch); err != nil {
-			return before, err
-		}
-	}
-	return before, nil
+	copy(r.before[:], head[len(redoMagic):])
+	r.patches = binary.BigEndian.Uint32(head[redoHead-4:])
+	return r, nil
 }
 
-func checkSum(f file, n int64, sum hash.Hash32) error {
-	if _, err := io.Copy(sum, io.NewSectionReader(f, 0, n)); err != nil {
-		return err
-	}
-	var want [4]byte
-	if _, err := f.ReadAt(want[:], n); err != nil {
-		return err
-	}
-	if binary.BigEndian.Uint32(want[:]) != sum.Sum32() {
-		return fmt.Errorf("%w: wrong sum", errRedo)
+// each calls do for the patches in order, large ones in pieces. Their data is
+// good until do returns.
+func (r *redoFile) each(do func(patch) error) error {
+	in := bufio.NewReaderSize(io.NewSectionReader(r.f, int64(redoHead), r.end-int64(redoHead)), 4<<10)
+	for range r.patches {
+		var h [16]byte
+		if _, err := io.ReadFull(in, h[:]); err != nil {
+			return cutShort(err)
+		}
+		off, length := binary.BigEndian.Uint64(h[:]), binary.BigEndian.Uint64(h[8:])
+		n := length &^ redoZeros
+		if off > math.MaxInt64 || n > math.MaxInt64-off {
+			return fmt.Errorf("%w: patch of %d bytes at %d", errRedo, n, off)
+		}
+		if length != n {
+			if err := do(patch{off: int64(off), zeros: int64(n)}); err != nil {
+				return err
+			}
+			continue
+		}
+		for n > 0 {
+			piece := r.buf[:min(n, uint64(len(r.buf)))]
+			if _, err := io.ReadFull(in, piece); err != nil {
+				return cutShort(err)
+			}
+			if err := do(patch{off: int64(off), data: piece}); err != nil {
+				return err
+			}
+			off, n = off+uint64(len(piece)), n-uint64(len(piece))
+		}
 	}
 	return nil
 }
 
-func readPatch(r io.Reader, buf []byte, do func(patch) error) error {
-	var h [16]byte
-	if _, err := io.ReadFull(r, h[:]); err != nil {
-		return fmt.Errorf("%w: %w", errRedo, err)
+// cutShort tells the end of a redo file from a disk that cannot be read.
+func cutShort(err error) error {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return fmt.Errorf("%w: it ends early", errRedo)
 	}
-	off, length := binary.BigEndian.Uint64(h[:]), binary.BigEndian.Uint64(h[8:])
-	n := length &^ redoZeros
-	if off > math.MaxInt64 || n > math.MaxInt64-off {
-		return fmt.Errorf("%w: patch of %d bytes at %d", errRedo, n, off)
-	}
-	if length != n {
-		return do(patch{off: int64(off), zeros: int64(n)})
-	}
-	for n > 0 {
-		piece := buf[:min(n, uint64(len(buf)))]
-		if _, err := io.ReadFull(r, piece); err != nil {
-			return fmt.Errorf("%w: %w", errRedo, err)
-		}
-		if err := do(patch{off: int64(off), data: piece}); err != nil {
-			return err
-		}
-		off, n = off+uint64(len(piece)), n-uint64(len(piece))
-	}
-	return nil
+	return err
 }
 
-// redoFor says whether a redo file was made for a share file that now has the
+// fits says whether the redo file was made for a share file that now has the
 // bytes now at 468: each of them is as it was before, or as the patches make
 // it. If not, another program has changed the share since, and to write parts
 // of an old version into it would ruin it.
-func redoFor(f file, now [redoBefore]byte) error {
-	var after [redoBefore]byte
-	before, err := readRedo(f, nil)
-	if err != nil {
-		return err
-	}
-	after = before
-	_, err = readRedo(f, func(p patch) error {
+func (r *redoFile) fits(now [redoBefore]byte) error {
+	after := r.before
+	err := r.each(func(p patch) error {
 		for i := range after {
 			at := slotDataOff + int64(i) - p.off
-			if p.data != nil && at >= 0 && at < int64(len(p.data)) {
+			if at >= 0 && at < int64(len(p.data)) {
 				after[i] = p.data[at]
 			} else if at >= 0 && at < p.zeros {
 				after[i] = 0
@@ -183,7 +185,7 @@ func redoFor(f file, now [redoBefore]byte) error {
 		return err
 	}
 	for i, b := range now {
-		if b != before[i] && b != after[i] {
+		if b != r.before[i] && b != after[i] {
 			return fmt.Errorf("%w: the share was changed since", errRedo)
 		}
 	}
@@ -309,17 +311,25 @@ func (s *Store) redoInto(k key, redo file) error {
 	if err != nil {
 		return err
 	}
+	return errors.Join(redoTo(f, redo), f.Close())
+}
+
+func redoTo(f, redo file) error {
+	r, err := readRedo(redo)
+	if err != nil {
+		return err
+	}
 	now, err := readBefore(f)
-	if err == nil {
-		err = redoFor(redo, now)
+	if err != nil {
+		return err
 	}
-	if err == nil {
-		_, err = readRedo(redo, func(p patch) error { return p.put(f) })
+	if err := r.fits(now); err != nil {
+		return err
 	}
-	if err == nil {
-		err = f.Sync()
+	if err := r.each(func(p patch) error { return p.put(f) }); err != nil {
+		return err
 	}
-	return errors.Join(err, f.Close())
+	return f.Sync()
 }
 
 // syncRedo makes sure that no redo file comes back that was removed.

@@ -159,10 +159,8 @@ func (s *Store) testAndWrite(si storage.Index, we storage.WriteEnabler, ls stora
 		switch {
 		case !held && slices.Contains(nums, num):
 			return nil, fmt.Errorf("share %d: %w", num, errNotSlot)
-		case ch.write.Deletes() && !held:
-			continue
-		case ch.write.Deletes():
-			ch.kind = deletes
+		case ch.write.Deletes(): // also what is gone, but perhaps not on disk
+			ch.kind, ch.idle = deletes, !held
 		case !held:
 			ch.kind = creates
 		}

@@ -22,7 +22,7 @@ type change struct {
 	key   key
 	kind  changeKind
 	write storage.SlotWrite
-	idle  bool // an update that writes nothing
+	idle  bool // there is nothing to do but to be sure
 }
 
 // newPath is where a share is written that does not exist yet.
@@ -46,18 +46,19 @@ func (s *Store) commit(si storage.Index, changes []*change, we storage.WriteEnab
 	}
 	gone := false
 	for _, ch := range changes {
-		switch ch.kind {
-		case creates:
+		switch {
+		case ch.kind == creates:
 			err = s.shares.Rename(ch.key.newPath(), ch.key.path())
-		case deletes:
+		case ch.kind == deletes && !ch.idle:
 			err, gone = s.shares.Remove(ch.key.path()), true
 		}
 		if err != nil {
 			return errors.Join(fmt.Errorf("share %d: %w", ch.key.num, err), s.undo(changes))
 		}
 	}
-	// Also for shares that an earlier process renamed without living to sync.
-	if err := s.shares.SyncDir(indexDir(si)); err != nil {
+	// Also for what an earlier process renamed or removed without living to
+	// sync. No directory: there never was one, or it was synced empty.
+	if err := s.shares.SyncDir(indexDir(si)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	for _, ch := range changes {
