@@ -92,6 +92,8 @@ func TestParseNURL(t *testing.T) {
 		{"name", "pb://" + spki + "@Example.com:1/x#v=1", "Example.com", 1, false, ""},
 		{"ipv6", "pb://" + spki + "@[2001:db8::1]:65535/x#v=1", "2001:db8::1", 65535, false, ""},
 		{"tor", "pb+tor://" + spki + "@" + onion + ":80/x#v=1", onion, 80, true, ""},
+		{"onion without tor", "pb://" + spki + "@" + onion + ":80/x#v=1", onion, 80, true, "pb+tor://" + spki + "@" + onion + ":80/x#v=1"},
+		{"odd onion without tor", "pb://" + spki + "@x.Onion.:80/x#v=1", "x.onion.", 80, true, "pb+tor://" + spki + "@x.onion.:80/x#v=1"},
 		{"tor in capitals", "pb+tor://" + spki + "@" + strings.ToUpper(onion) + ":80/x#v=1", onion, 80, true, "pb+tor://" + spki + "@" + onion + ":80/x#v=1"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -131,8 +133,6 @@ func TestParseNURLErrors(t *testing.T) {
 		{"pb://" + spki[:42] + "N@a:1/x#v=1", ErrSyntax}, // trailing bits
 		{"pb://+" + spki[1:] + "@a:1/x#v=1", ErrSyntax},
 		{at + "a/x#v=1", ErrSyntax},
-		{at + onion + ":80/x#v=1", ErrSyntax},
-		{at + "x.Onion.:80/x#v=1", ErrSyntax},
 		{at + ":1/x#v=1", ErrSyntax},
 		{at + "a:0/x#v=1", ErrSyntax},
 		{at + "a:01/x#v=1", ErrSyntax},

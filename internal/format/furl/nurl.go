@@ -24,7 +24,7 @@ type NURL struct {
 // with zero trailing bits, so that a server has one name.
 var pin = base64.RawURLEncoding.Strict()
 
-// ParseNURL reads a NURL, strictly. Errors are ErrVersion without the
+// ParseNURL reads a NURL, strictly; one of an onion name is of Tor, pb: too. Errors are ErrVersion without the
 // fragment v=1, ErrNetwork for networks other than TCP and Tor, else
 // ErrSyntax.
 func ParseNURL(s string) (NURL, error) {
@@ -65,10 +65,9 @@ func ParseNURL(s string) (NURL, error) {
 	if n.Host, n.Port, ok = hostPort(place); !ok {
 		return NURL{}, bad(what, "no HOST:PORT")
 	}
-	// Whoever reaches for it over the clear network would ask a resolver.
-	if !n.Tor && IsOnion(n.Host) {
-		return NURL{}, bad(what, "onion name without pb+tor")
-	}
+	// However it is announced, there is one way to an onion name, and who takes
+	// another asks a resolver.
+	n.Tor = n.Tor || IsOnion(n.Host)
 	if strings.ContainsRune(n.Host, '%') {
 		return NURL{}, bad(what, "address with a zone")
 	}

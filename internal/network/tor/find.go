@@ -15,22 +15,36 @@ import (
 	"tahoe-go/internal/network/tor/socks"
 )
 
-// Where a tor on this machine usually listens, likeliest first: Debian's and
-// others' sockets, then the ports of a system tor and of Tor Browser.
-var (
-	usualControl = []netx.Addr{
-		{Kind: netx.Unix, Host: "/run/tor/control"},
-		{Kind: netx.Unix, Host: "/var/run/tor/control"},
-		{Kind: netx.TCP, Host: "127.0.0.1", Port: 9051},
-		{Kind: netx.TCP, Host: "127.0.0.1", Port: 9151},
-	}
-	usualSOCKS = []netx.Addr{
-		{Kind: netx.Unix, Host: "/run/tor/socks"},
-		{Kind: netx.Unix, Host: "/var/run/tor/socks"},
-		{Kind: netx.TCP, Host: "127.0.0.1", Port: 9050},
-		{Kind: netx.TCP, Host: "127.0.0.1", Port: 9150},
-	}
-)
+// place is where one tor may listen.
+type place struct{ control, socks []netx.Addr }
+
+// usual are the tors that a machine may have, likeliest first: that of the
+// system, by its sockets before its ports, then that of Tor Browser, which goes
+// when the browser is closed.
+var usual = []place{
+	{
+		control: []netx.Addr{
+			{Kind: netx.Unix, Host: "/run/tor/control"},
+			{Kind: netx.Unix, Host: "/var/run/tor/control"},
+			{Kind: netx.TCP, Host: "127.0.0.1", Port: 9051},
+		},
+		socks: []netx.Addr{
+			{Kind: netx.Unix, Host: "/run/tor/socks"},
+			{Kind: netx.Unix, Host: "/var/run/tor/socks"},
+			{Kind: netx.TCP, Host: "127.0.0.1", Port: 9050},
+		},
+	},
+	{
+		control: []netx.Addr{{Kind: netx.TCP, Host: "127.0.0.1", Port: 9151}},
+		socks: []netx.Addr{
+			{Kind: netx.TCP, Host: "127.0.0.1", Port: 9150},
+			{Kind: netx.TCP, Host: "127.0.0.1", Port: 9151},
+		},
+	},
+}
+
+// anywhere is all of usual as one place.
+var anywhere = place{slices.Concat(usual[0].control, usual[1].control), slices.Concat(usual[0].socks, usual[1].socks)}
 
 // probeTime bounds the look at one candidate: it is on this machine.
 const probeTime = 5 * time.Second

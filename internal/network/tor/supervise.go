@@ -102,15 +102,32 @@ func (t *Tor) lost(err error) {
 func (t *Tor) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	candidates, err := t.controlCandidates(ctx)
+	places, err := t.places(ctx)
 	if err != nil {
 		t.board.update(func(l *Ladder) { l.SOCKS = netx.Addr{} })
 		return err
 	}
-	c, at, controlErr := t.findControl(ctx, candidates, t.onEvent)
-	if controlErr != nil {
-		return t.socksOnly(ctx, controlErr)
+	var missed []error
+	for _, p := range places {
+		c, at, err := t.findControl(ctx, p.control, t.onEvent)
+		if err == nil {
+			return t.controlled(ctx, c, at)
+		}
+		if ctx.Err() != nil || t.cfg.Launch {
+			return err
+		}
+		socks, socksErr := t.findSOCKS(ctx, p.socks)
+		if socksErr == nil {
+			return t.socksOnly(ctx, socks, joinLooked(append(missed, err)...))
+		}
+		missed = append(missed, err, socksErr)
 	}
+	t.board.update(func(l *Ladder) { l.SOCKS = netx.Addr{} })
+	return joinLooked(missed...)
+}
+
+// controlled stays with a tor over its control connection, and closes that.
+func (t *Tor) controlled(ctx context.Context, c *control.Conn, at netx.Addr) error {
 	defer c.Close()
 	if err := t.prepare(ctx, c); err != nil {
 		return err
@@ -131,22 +148,30 @@ func (t *Tor) session(ctx context.Context) error {
 	return t.stay(ctx, c)
 }
 
-// controlCandidates says where the control port may be, launching tor first if
-// it is ours and not running.
-func (t *Tor) controlCandidates(ctx context.Context) ([]netx.Addr, error) {
+// places says where tor may listen, one place for each tor there may be,
+// launching tor first if it is ours and not running.
+func (t *Tor) places(ctx context.Context) ([]place, error) {
 	if t.cfg.Launch {
 		a, err := t.launched(ctx)
-		return []netx.Addr{a}, err
+		return []place{{control: []netx.Addr{a}}}, err
 	}
-	if t.cfg.Control != (netx.Addr{}) {
-		return []netx.Addr{t.cfg.Control}, nil
+	at := anywhere
+	if t.cfg.SOCKS != (netx.Addr{}) {
+		at.socks = []netx.Addr{t.cfg.SOCKS}
 	}
-	if t.cfg.SOCKS != (netx.Addr{}) && !t.serves() {
+	switch {
+	case t.cfg.Control != (netx.Addr{}):
+		at.control = []netx.Addr{t.cfg.Control}
+	case t.serves():
+		// Any tor that can be controlled will do.
+	case t.cfg.SOCKS != (netx.Addr{}):
 		// Another tor may have a control port here; its progress would be
 		// taken for that of the one whose SOCKS port was configured.
-		return nil, nil
+		at.control = nil
+	default:
+		return usual, nil
 	}
-	return usualControl, nil
+	return []place{at}, nil
 }
 
 func (t *Tor) serves() bool {
@@ -156,22 +181,7 @@ func (t *Tor) serves() bool {
 }
 
 // socksOnly makes do without a control port.
-func (t *Tor) socksOnly(ctx context.Context, controlErr error) error {
-	if ctx.Err() != nil {
-		return ctx.Err()
-	}
-	if t.cfg.Launch {
-		return controlErr
-	}
-	candidates := usualSOCKS
-	if t.cfg.SOCKS != (netx.Addr{}) {
-		candidates = []netx.Addr{t.cfg.SOCKS}
-	}
-	at, err := t.findSOCKS(ctx, candidates)
-	if err != nil {
-		t.board.update(func(l *Ladder) { l.SOCKS = netx.Addr{} })
-		return joinLooked(controlErr, err)
-	}
+func (t *Tor) socksOnly(ctx context.Context, at netx.Addr, controlErr error) error {
 	t.board.update(func(l *Ladder) { l.SOCKS = at })
 	if t.serves() {
 		return controlErr
@@ -298,7 +308,7 @@ func (t *Tor) chooseSOCKS(ctx context.Context, c *control.Conn) (netx.Addr, erro
 		return at, nil
 	}
 	// tor does not say (a filter before it), or will not let us there.
-	at, err := t.findSOCKS(ctx, usualSOCKS)
+	at, err := t.findSOCKS(ctx, anywhere.socks)
 	if err != nil {
 		return at, fmt.Errorf("tor's control port answers, but there is no SOCKS port: %w", err)
 	}

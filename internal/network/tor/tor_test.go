@@ -96,6 +96,10 @@ func TestFindsTor(t *testing.T) {
 		{name: "a filter that hides listeners", mock: torcontrolmock.Config{
 			Refuse: map[string]string{"net/listeners/socks": "510 Command filtered", "STATUS_CLIENT": "510 Command filtered", "status/bootstrap-phase": "510 Command filtered"}},
 			control: tcp(9051), socks: tcp(9050)},
+		{name: "SOCKS at 9151", mock: torcontrolmock.Config{
+			Control: []netx.Addr{}, SOCKS: []netx.Addr{tcp(9151)}}, socks: tcp(9151)},
+		{name: "a system tor without control port before Tor Browser", mock: torcontrolmock.Config{
+			Control: []netx.Addr{}, SOCKS: []netx.Addr{tcp(9050)}}, prepare: browser, socks: tcp(9050)},
 		{name: "as configured", mock: torcontrolmock.Config{
 			Control: []netx.Addr{tcp(1)}, SOCKS: []netx.Addr{unix("/s")}}, cfg: tor.Config{SOCKS: unix("/s"), Control: tcp(1)}, control: tcp(1), socks: unix("/s")},
 		{name: "SOCKS as configured, no control", mock: torcontrolmock.Config{
@@ -132,6 +136,11 @@ func TestFindsTor(t *testing.T) {
 			})
 		})
 	}
+}
+
+// browser runs Tor Browser's tor, with a control port that is open to us.
+func browser(t *testing.T, h *torcontrolmock.Host) {
+	startMock(t, torcontrolmock.Config{Host: h, Control: []netx.Addr{tcp(9151)}, SOCKS: []netx.Addr{tcp(9150)}})
 }
 
 // strangers answers at the given addresses as a web server would.
