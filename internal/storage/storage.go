@@ -31,6 +31,7 @@ var (
 	ErrIncomplete = errors.New("share has bytes missing")
 	ErrNoSpace    = errors.New("no space left")            // the disk or the reserve is full
 	ErrFragmented = errors.New("too many separate pieces") // more than MaxPieces
+	ErrRefused    = errors.New("refused")                  // any other considered no of a server far away: asking again is of no use
 )
 
 // LeaseSecrets are the 32-byte secrets a lease is recorded under. A server
@@ -89,7 +90,8 @@ type Allocation struct {
 // with bytes missing is ErrIncomplete, leaves nothing visible and the writer
 // open; after any other error of Close the share may be gone, and is to be
 // aborted. Abort discards, and after a successful Close or another Abort does
-// nothing. A writer that has ended answers WriteAt and Close with ErrClosed.
+// nothing; one that failed may be repeated. A writer that has ended answers
+// WriteAt and Close with ErrClosed.
 type ShareWriter interface {
 	WriteAt(ctx context.Context, p []byte, off int64) error
 	Close(ctx context.Context) error

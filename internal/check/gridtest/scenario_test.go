@@ -303,6 +303,39 @@ func TestPartition(t *testing.T) {
 	})
 }
 
+// The same of a client in the middle of an upload: it goes on where it stopped
+// after a short outage, begins again after a long one, and after servers that
+// restarted.
+func TestPartitionInPut(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		away time.Duration
+	}{{"short", 10 * time.Second}, {"long", 3 * time.Minute}, {"servers restart", 0}} {
+		t.Run(tt.name, func(t *testing.T) {
+			Run(t, Config{SegmentSize: 64 << 10, Link: memnet.Link{Bandwidth: 1 << 20}, Patience: immutable.Patience{Stall: 30 * time.Second, Outage: 10 * time.Minute}}, func(t *testing.T, g *Grid) {
+				each := func(do func(*Server)) {
+					for _, s := range g.Servers {
+						do(s)
+					}
+				}
+				time.AfterFunc(300*time.Millisecond, func() {
+					if tt.away == 0 {
+						each(func(s *Server) { s.Stop(); s.Start() })
+						return
+					}
+					each(func(s *Server) { g.Net.Partition("client", s.Name) })
+					time.AfterFunc(tt.away, func() { each(func(s *Server) { g.Net.Heal("client", s.Name) }) })
+				})
+				data := Content(4_000_000)
+				within(t, "a put across an outage", tt.away+3*time.Minute, func() {
+					_, cap := g.Client.MustPut(data)
+					g.Client.MustGet(cap, data)
+				})
+			})
+		})
+	}
+}
+
 // Servers that restart are found again without anybody asking for it.
 func TestRestart(t *testing.T) {
 	Run(t, Config{}, func(t *testing.T, g *Grid) {

@@ -58,8 +58,8 @@ type Patience struct {
 	// Hedge is how long a block may be late before another share is asked
 	// for it as well; at least. 0: 1 s.
 	Hedge time.Duration
-	// Outage is how long a read that has lost its servers waits for them to
-	// come back. 0: not at all.
+	// Outage is how long an operation that has lost its servers waits for
+	// them to come back. 0: not at all.
 	Outage time.Duration
 }
 

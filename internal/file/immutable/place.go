@@ -213,7 +213,7 @@ func (p *placement) prune(ctx context.Context) {
 		held := p.holdings[id]
 		p.holdings[id] = slices.DeleteFunc(slices.Clone(held), func(n storage.ShareNum) bool { return n == w.num })
 		if p.somewhere(w.num) && p.happiness() == happy {
-			go p.abortOne(ctx, w)
+			p.abortOne(ctx, w)
 			continue
 		}
 		p.holdings[id] = held
@@ -242,24 +242,10 @@ func (p *placement) drop(w writer, why error) {
 
 // abort tells every server to forget what was begun, and waits for that.
 func (p *placement) abort(ctx context.Context) {
-	done := make(chan struct{}, len(p.writers))
 	for _, w := range p.writers {
-		go func() {
-			p.abortOne(ctx, w)
-			done <- struct{}{}
-		}()
+		p.abortOne(ctx, w)
 	}
-	for range p.writers {
-		<-done
-	}
-}
-
-func (p *placement) abortOne(ctx context.Context, w writer) {
-	ctx, cancel := background(ctx, p.c.Patience.Ask)
-	defer cancel()
-	if err := w.to.Abort(ctx); err != nil {
-		p.c.Log.Debug("abort not heard", "server", w.peer.ID, "si", p.si.Short(), "shnum", w.num, "err", err)
-	}
+	p.aborts.wg.Wait()
 }
 
 var errRefused = errors.New("took no (more) shares: full, read-only, or busy with the same file")

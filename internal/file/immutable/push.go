@@ -122,7 +122,7 @@ func (u *upload) lose(p *placement, s *pusher, why error) error {
 			break
 		}
 	}
-	go p.abortOne(context.Background(), s.writer)
+	u.abortOne(context.Background(), s.writer)
 	return nil
 }
 
@@ -351,7 +351,7 @@ func (b *batcher) flush() error {
 	b.lanes.Go(func() {
 		defer func() { b.slots <- &buf }()
 		defer b.s.flying.Add(-1)
-		if err := b.s.to.WriteAt(b.s.ctx, buf, off); err != nil {
+		if err := b.s.write(buf, off); err != nil {
 			b.mu.Lock()
 			if b.err == nil {
 				b.err = err
@@ -360,9 +360,23 @@ func (b *batcher) flush() error {
 			return
 		}
 		b.s.moved.Store(time.Now().UnixNano())
+		b.s.u.took.Store(true)
 		b.s.u.trace.pushed(b.s.peer.ID, b.s.num, len(buf))
 	})
 	return nil
+}
+
+// write sends a batch. While the way to the server is broken it tries again:
+// what has arrived is still there, so the share goes on where it stopped.
+func (s *pusher) write(p []byte, off int64) error {
+	for {
+		err := s.to.WriteAt(s.ctx, p, off)
+		again := err != nil && s.u.c.Patience.Outage > 0 && unheard(err) && s.patience() > s.u.c.Patience.Stall/2
+		if !again || s.ctx.Err() != nil {
+			return err
+		}
+		pause(s.ctx, s.u.c.Patience.Hedge)
+	}
 }
 
 func (b *batcher) failure() error {

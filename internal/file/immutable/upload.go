@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"sync/atomic"
 	"time"
 
 	"tahoe-go/internal/codec/tagged"
@@ -48,6 +49,10 @@ type Source struct {
 // servers, or with *UnhappyError, ErrNoServers, chk.ErrSourceSize, or what
 // reading the source said. Memory is bounded by segments in flight, whatever
 // the size.
+//
+// When the way to the servers breaks it goes on where it stopped once they are
+// back, or, if that took too long or they have forgotten what they were sent,
+// begins again with what is left to do, for as long as Patience.Outage allows.
 func (c *Client) Upload(ctx context.Context, src Source, tr *Trace) (*Result, error) {
 	if src.Size <= caps.MaxLIT {
 		return literal(src)
@@ -58,17 +63,41 @@ func (c *Client) Upload(ctx context.Context, src Source, tr *Trace) (*Result, er
 		return nil, err
 	}
 	u := &upload{
-		Client: c, src: src, trace: tr,
+		Client: c, src: src, trace: tr, key: key,
 		si: tagged.StorageIndex(key.Reveal()),
 	}
-	u.enc, err = chk.NewEncoder(chk.Config{Key: key, Size: src.Size, Params: c.params()})
+	keyed := time.Now()
+	res, err := u.outlast(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := src.Seek(0, io.SeekStart); err != nil {
+	res.Took.Key = keyed.Sub(start)
+	return res, nil
+}
+
+// upload is one file on its way.
+type upload struct {
+	*Client
+	src   Source
+	trace *Trace
+	key   caps.Key
+	si    storage.Index
+	enc   *chk.Encoder // of the attempt under way
+	took  atomic.Bool  // servers took some bytes since this was last looked at
+	aborts
+}
+
+// attempt places and pushes the file once, from its start.
+func (u *upload) attempt(ctx context.Context) (*Result, error) {
+	var err error
+	u.enc, err = chk.NewEncoder(chk.Config{Key: u.key, Size: u.src.Size, Params: u.params()})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := u.src.Seek(0, io.SeekStart); err != nil {
 		return nil, fmt.Errorf("rewinding source: %w", err)
 	}
-	keyed := time.Now()
+	start := time.Now()
 	p, err := u.place(ctx)
 	if err != nil {
 		return nil, err
@@ -79,18 +108,9 @@ func (c *Client) Upload(ctx context.Context, src Source, tr *Trace) (*Result, er
 		return nil, err
 	}
 	return &Result{
-		Cap: cap, Size: src.Size, Happy: p.happiness(), Existing: p.existing, Pushed: len(p.writers), Servers: p.reports(),
-		Took: Timings{Key: keyed.Sub(start), Place: placed.Sub(keyed), Push: time.Since(placed)},
+		Cap: cap, Size: u.src.Size, Happy: p.happiness(), Existing: p.existing, Pushed: len(p.writers), Servers: p.reports(),
+		Took: Timings{Place: placed.Sub(start), Push: time.Since(placed)},
 	}, nil
-}
-
-// upload is one file on its way.
-type upload struct {
-	*Client
-	src   Source
-	trace *Trace
-	si    storage.Index
-	enc   *chk.Encoder
 }
 
 func (c *Client) params() chk.Params {

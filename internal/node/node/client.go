@@ -68,7 +68,8 @@ func (n *Node) patience() immutable.Patience {
 		Straggle: 4 * worst.RTT,
 		Stall:    2 * worst.Stall,
 		Hedge:    3 * worst.RTT,
-		Outage:   worst.Dial,
+		// tor has restarted, found the network and built circuits by then
+		Outage: 2*worst.Dial + worst.Stall,
 	}
 }
 

@@ -422,7 +422,7 @@ func TestBufferIsBack(t *testing.T) {
 }
 
 // TestAbortAfterCancel checks that an upload can be called off although its
-// context is over.
+// context is over, and again when that was not heard.
 func TestAbortAfterCancel(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		store := memstore.New(memstore.Config{Capacity: 10})
@@ -434,6 +434,11 @@ func TestAbortAfterCancel(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
+		r.net.Partition("client", "server")
+		if err := a.Writers[0].Abort(ctx); err == nil {
+			t.Error("Abort claims to have been heard across a broken path")
+		}
+		r.net.Heal("client", "server")
 		if err := a.Writers[0].Abort(ctx); err != nil {
 			t.Errorf("Abort: %v", err)
 		}

@@ -24,6 +24,7 @@ type shareWriter struct {
 	mu       sync.Mutex // guards below
 	complete bool       // the server has answered 201
 	ended    bool       // Close succeeded, or Abort was called
+	over     bool       // the server needs not be told that it ended
 }
 
 var _ storage.ShareWriter = (*shareWriter)(nil)
@@ -79,7 +80,7 @@ func (w *shareWriter) Close(ctx context.Context) error {
 	case !w.complete:
 		return fmt.Errorf("closing %v: %w", w, storage.ErrIncomplete)
 	}
-	w.ended = true
+	w.ended, w.over = true, true
 	return nil
 }
 
@@ -87,7 +88,7 @@ func (w *shareWriter) Close(ctx context.Context) error {
 // as that is often why there is something to abort.
 func (w *shareWriter) Abort(ctx context.Context) error {
 	w.mu.Lock()
-	over := w.ended || w.complete
+	over := w.over || w.complete
 	w.ended = true
 	w.mu.Unlock()
 	if over {
@@ -97,12 +98,12 @@ func (w *shareWriter) Abort(ctx context.Context) error {
 	abort.res = resAbort
 	req := request{method: "PUT", path: abort, secrets: []secretValue{{uploadSecret, w.secret}}}
 	_, err := w.c.exchange(context.WithoutCancel(ctx), req, nil, codeOK)
-	if e, ok := errors.AsType[*StatusError](err); ok && nothingToAbort(e.Code) {
-		return nil
-	}
-	if err != nil {
+	if e, ok := errors.AsType[*StatusError](err); err != nil && !(ok && nothingToAbort(e.Code)) {
 		return fmt.Errorf("aborting %v: %w", w, err)
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.over = true
 	return nil
 }
 

@@ -119,6 +119,12 @@ func (e *StatusError) meaning() string {
 	return "a code without a meaning here"
 }
 
+// Is makes a considered no a storage.ErrRefused. It is none when a server is
+// stopping or has forgotten an upload.
+func (e *StatusError) Is(target error) bool {
+	return target == storage.ErrRefused && e.Code != http.StatusServiceUnavailable && e.Code != http.StatusNotFound
+}
+
 // Unwrap returns the storage error that the code stands for, or nil.
 func (e *StatusError) Unwrap() error {
 	switch e.Code {
