@@ -66,6 +66,7 @@ type Node struct {
 
 	RevealIP    bool // as written; ask Config.TorOnly
 	TorOnly     bool // tor_only.enabled as written; ask Config.TorOnly
+	LockDown    bool // of a Tor-only node
 	LogGatherer redact.Secret
 	KeepAlive   time.Duration // 0: the protocol's default
 	Disconnect  time.Duration // 0: never

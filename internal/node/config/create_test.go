@@ -59,6 +59,8 @@ func TestCreate(t *testing.T) {
 		{"node-hidden-torrc", config.CreateOptions{Port: "tcp:8098:interface=127.0.0.1", Location: onion + ":29212", HideIP: true}, true, 0},
 		{"node-later", config.CreateOptions{Hostname: "example.org", Helper: true, Introducer: redact.New(introducer)}, true, 2},
 		{"client", config.CreateOptions{Listen: []string{"none"}, NoStorage: true, HideIP: true, WebPort: "unix:private/web"}, false, 0},
+		{"client-tor-launch", config.CreateOptions{Listen: []string{"none"}, NoStorage: true, HideIP: true, TorLaunch: true, TorExecutable: "/usr/bin/tor"}, false, 0},
+		{"client-tor-control", config.CreateOptions{Listen: []string{"none"}, NoStorage: true, TorControlPort: "tcp:127.0.0.1:9151"}, false, 0},
 		{"introducer", config.CreateOptions{Kind: config.IntroducerNode, Hostname: "example.org"}, false, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

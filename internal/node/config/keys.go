@@ -49,6 +49,8 @@ var keys = []Key{
 		func(c *Config) value { return boolValue{&c.Node.RevealIP} }},
 	{"node", "tor_only.enabled", "false", "The older spelling of the above; it also switches `[connections] tcp` to `tor`. Unknown to the Python program.",
 		func(c *Config) value { return boolValue{&c.Node.TorOnly} }},
+	{"node", "lockdown.enabled", "true", "Whether a Tor-only node has the kernel take the network away from it where that can be done (Linux). Unknown to the Python program.",
+		func(c *Config) value { return boolValue{&c.Node.LockDown} }},
 	{"node", "log_gatherer.furl", "", "Where to send logs; not supported yet.",
 		func(c *Config) value { return furlValue{&c.Node.LogGatherer} }},
 	{"node", "timeout.keepalive", "", "Foolscap: after so much silence the other side is asked for a sign of life.",

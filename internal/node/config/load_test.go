@@ -97,6 +97,7 @@ tub.port = 7,unix:private/s
 tub.location = AUTO , tcp:example.org:7
 reveal-ip-address = yes
 tor_only.enabled = no
+lockdown.enabled = no
 log_gatherer.furl = `+f+`
 timeout.keepalive = 1
 timeout.disconnect = 2

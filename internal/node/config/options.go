@@ -157,8 +157,9 @@ func bracket(host string) string {
 
 func (c *optionCheck) tor(o CreateOptions) {
 	tor := o.listens("tor")
-	c.need(!o.TorLaunch || tor, "--tor-launch needs --listen=tor")
-	c.need(o.TorControlPort == "" || tor, "--tor-control-port needs --listen=tor")
+	uses := tor || o.HideIP || o.listens("none") // else the wish was most likely to be an onion service
+	c.need(!o.TorLaunch || uses, "--tor-launch needs --listen=tor, --hide-ip or --listen=none: nothing else would use that tor")
+	c.need(o.TorControlPort == "" || uses, "--tor-control-port needs --listen=tor, --hide-ip or --listen=none: nothing else would use that tor")
 	c.need(!o.TorLaunch || o.TorControlPort == "", "--tor-launch starts a tor and --tor-control-port names a running one: give one of the two")
 	c.need(o.TorExecutable == "" || o.TorLaunch, "--tor-executable needs --tor-launch")
 	c.need(!o.listens("i2p"), "--listen=i2p: I2P is not supported yet")

@@ -64,7 +64,7 @@ func (o CreateOptions) cfg(w where) string {
 	if o.Kind == ClientNode {
 		o.clientCfg(&t)
 	}
-	if o.listens("tor") {
+	if o.listens("tor") || o.TorLaunch || o.TorControlPort != "" {
 		t.section("tor")
 		if o.TorLaunch {
 			t.set("launch", true)
@@ -74,6 +74,8 @@ func (o CreateOptions) cfg(w where) string {
 		if o.TorExecutable != "" {
 			t.set("tor.executable", o.TorExecutable)
 		}
+	}
+	if o.listens("tor") {
 		t.set("onion", true)
 		t.set("onion.local_port", w.onionPort)
 		t.set("onion.external_port", o.Onion.Port)
