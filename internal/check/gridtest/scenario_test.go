@@ -320,13 +320,14 @@ func TestPartitionInPut(t *testing.T) {
 				}
 				time.AfterFunc(300*time.Millisecond, func() {
 					if tt.away == 0 {
-						each(func(s *Server) { s.Stop(); s.Start() })
+						each((*Server).Stop)
+						each((*Server).Start)
 						return
 					}
 					each(func(s *Server) { g.Net.Partition("client", s.Name) })
 					time.AfterFunc(tt.away, func() { each(func(s *Server) { g.Net.Heal("client", s.Name) }) })
 				})
-				data := Content(4_000_000)
+				data := Content(12_000_000)
 				within(t, "a put across an outage", tt.away+3*time.Minute, func() {
 					_, cap := g.Client.MustPut(data)
 					g.Client.MustGet(cap, data)
