@@ -68,7 +68,7 @@ func TestDefaults(t *testing.T) {
 	want := config.Config{
 		Dir:         c.Dir,
 		Kind:        config.ClientNode,
-		Node:        config.Node{Nickname: "<unspecified>", WebStatic: in("public_html"), Listens: true, RevealIP: true, TempDir: in("tmp")},
+		Node:        config.Node{Nickname: "<unspecified>", WebStatic: in("public_html"), Listens: true, RevealIP: true, LockDown: true, TempDir: in("tmp")},
 		Connections: config.Connections{TCP: "tcp"},
 		Tor:         config.Tor{Enabled: true},
 		I2P:         config.I2P{Enabled: true},
