@@ -17,9 +17,20 @@ import (
 // a year.
 const keysLast = 180 * 24 * time.Hour
 
-// makeAuthority gives an authority its keys, from the cache if they are there,
-// and learns its fingerprints.
-func (n *Network) makeAuthority(ctx context.Context, nd *Node) error {
+// makeKeys gives an authority or relay its keys and learns their fingerprints.
+func (n *Network) makeKeys(ctx context.Context, nd *Node) (err error) {
+	if nd.role == authority {
+		if err := n.makeIdentity(ctx, nd); err != nil {
+			return err
+		}
+	}
+	nd.fingerprint, err = n.relayFingerprint(ctx, nd)
+	return err
+}
+
+// makeIdentity gives an authority the keys it signs with, from the cache if
+// they are there.
+func (n *Network) makeIdentity(ctx context.Context, nd *Node) error {
 	keys := filepath.Join(nd.dir, "keys")
 	cached := ""
 	if n.cfg.KeyCache != "" {
@@ -28,6 +39,9 @@ func (n *Network) makeAuthority(ctx context.Context, nd *Node) error {
 	if cached == "" || loadKeys(cached, keys) != nil {
 		if err := n.generate(ctx, nd, keys); err != nil {
 			return err
+		}
+		if cached != "" {
+			saveKeys(keys, cached)
 		}
 	}
 	cert, err := os.ReadFile(filepath.Join(keys, "authority_certificate"))
@@ -42,14 +56,30 @@ func (n *Network) makeAuthority(ctx context.Context, nd *Node) error {
 	if nd.v3name == "" {
 		return fmt.Errorf("the certificate of %s has no fingerprint", nd.Name)
 	}
-	if nd.fingerprint, err = n.relayFingerprint(ctx, nd); err != nil {
-		return err
-	}
-	if cached != "" {
-		saveKeys(keys, cached) // next time it is made again otherwise
-	}
 	return nil
 }
+
+// writeBandwidths tells the authorities that all relays are equally fast. A new
+// relay knows nothing of its own speed and is listed with bandwidth 0; the one
+// or two nodes that happen to be listed with more are then chosen for every
+// place in a path, guard and rendezvous point alike, and no circuit goes
+// through one relay twice in a row. That is where the long stalls of young
+// networks come from. (Authorities keep their small bandwidth whatever the file
+// says.)
+func (n *Network) writeBandwidths(nodes []*Node) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%d\n", time.Now().Unix())
+	for _, nd := range nodes {
+		fmt.Fprintf(&b, "node_id=$%s bw=%d\n", nd.fingerprint, bandwidth)
+	}
+	return os.WriteFile(n.file(bandwidths), []byte(b.String()), 0o600)
+}
+
+// bandwidths is the file's name, bandwidth what it says of each node, in kB/s.
+const (
+	bandwidths = "bandwidths"
+	bandwidth  = 10000
+)
 
 func (n *Network) generate(ctx context.Context, nd *Node, keys string) error {
 	if err := os.MkdirAll(keys, 0o700); err != nil {

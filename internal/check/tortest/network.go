@@ -6,7 +6,7 @@
 // few helpers for tests (Need, Shared). A network takes about 13 seconds to
 // carry its first onion connection, so one serves a whole test binary. A young
 // network stalls now and then for 20 to 45 seconds: try again with another
-// SOCKS user, as Network.Ready does.
+// SOCKS user, as Dial does.
 //
 // The settings are tor's own for testing networks; those that are not obvious
 // say why. Start with Start and Network.Client.
@@ -59,11 +59,13 @@ var ErrNoTor = errors.New("tor is not installed (on Debian: sudo apt install tor
 // Start starts a network and waits until an onion service has been reached
 // through it, 90 seconds at most. Stop must be called if the error is nil.
 func Start(ctx context.Context, cfg Config) (*Network, error) {
+	ctx, cancel := context.WithTimeout(ctx, readyTime)
+	defer cancel()
 	n, err := start(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	if err := n.Ready(ctx); err != nil {
+	if err := n.ready(ctx); err != nil {
 		n.Stop()
 		return nil, err
 	}
@@ -103,44 +105,45 @@ func start(ctx context.Context, cfg Config) (*Network, error) {
 
 // build makes keys and starts the authorities and relays.
 func (n *Network) build(ctx context.Context) error {
-	n.say("making the keys of %d authorities", n.cfg.Authorities)
+	n.say("making the keys of %d authorities and %d relays", n.cfg.Authorities, n.cfg.Relays)
 	for file, text := range map[string]string{"empty": "", "resolv.conf": "nameserver 127.0.0.1\n"} {
 		if err := os.WriteFile(n.file(file), []byte(text), 0o600); err != nil {
 			return err
 		}
 	}
-	auths := make([]*Node, n.cfg.Authorities)
-	errs := make([]error, len(auths))
-	var wg sync.WaitGroup
-	for i := range auths {
-		a, err := n.newNode(fmt.Sprintf("auth%d", i), authority)
+	var auths, all []*Node
+	for i := range n.cfg.Authorities + n.cfg.Relays {
+		name, r := fmt.Sprintf("relay%d", i-n.cfg.Authorities), relay
+		if i < n.cfg.Authorities {
+			name, r = fmt.Sprintf("auth%d", i), authority
+		}
+		nd, err := n.newNode(name, r)
 		if err != nil {
 			return err
 		}
-		auths[i] = a
-		wg.Go(func() { errs[i] = n.makeAuthority(ctx, a) })
+		if all = append(all, nd); r == authority {
+			auths = append(auths, nd)
+		}
+	}
+	errs := make([]error, len(all))
+	var wg sync.WaitGroup
+	for i, nd := range all {
+		wg.Go(func() { errs[i] = n.makeKeys(ctx, nd) })
 	}
 	wg.Wait()
-	if err := errors.Join(errs...); err != nil {
+	if err := errors.Join(append(errs, n.writeBandwidths(all))...); err != nil {
 		return err
 	}
-	n.common = commonLines(auths)
+	n.common = n.commonLines(auths)
+	awaitInterval(ctx)
 	n.say("starting %d authorities and %d relays", n.cfg.Authorities, n.cfg.Relays)
-	for _, a := range auths {
-		if err := a.start(); err != nil {
+	for _, nd := range all {
+		if err := nd.start(); err != nil {
 			return err
 		}
 	}
-	for i := range n.cfg.Relays {
-		r, err := n.newNode(fmt.Sprintf("relay%d", i), relay)
-		if err != nil {
-			return err
-		}
-		if err := r.start(); err != nil {
-			return err
-		}
-	}
-	return nil
+	n.say("waiting for the authorities to agree")
+	return n.settle(ctx)
 }
 
 // Lines returns the torrc lines that make a tor a client of this network: for a

@@ -102,8 +102,13 @@ func (n *Network) Client(name string, cfg ClientConfig) (*Node, error) {
 }
 
 // commonLines are for every node: where the network begins.
-func commonLines(auths []*Node) []string {
-	lines := []string{"TestingTorNetwork 1"} // allows loopback addresses and one subnet, too
+func (n *Network) commonLines(auths []*Node) []string {
+	lines := []string{
+		"TestingTorNetwork 1", // allows loopback addresses and one subnet, too
+		// Reading them takes a second of each start.
+		"GeoIPFile " + n.file("empty"),
+		"GeoIPv6File " + n.file("empty"),
+	}
 	for _, a := range auths {
 		lines = append(lines, fmt.Sprintf("DirAuthority %s orport=%d no-v2 v3ident=%s 127.0.0.1:%d %s", a.Name, a.orPort, a.v3name, a.dirPort, a.fingerprint))
 	}
@@ -175,6 +180,7 @@ func (nd *Node) authorityLines() []string {
 		"TestingDirAuthVoteHSDir *",
 		"TestingDirAuthVoteGuard *",
 		"TestingMinExitFlagThreshold 0",
+		"V3BandwidthsFile " + nd.net.file(bandwidths),
 	}
 }
 
@@ -216,15 +222,19 @@ func (nd *Node) end(sig os.Signal) {
 	if cmd == nil {
 		return
 	}
-	if cmd.Process.Signal(sig) != nil {
-		cmd.Process.Kill()
-	}
+	nd.signal(sig)
 	select {
 	case <-done:
 	case <-time.After(10 * time.Second):
 		cmd.Process.Kill()
 		<-done
 	}
+}
+
+func (nd *Node) signal(sig os.Signal) {
+	nd.mu.Lock()
+	defer nd.mu.Unlock()
+	nd.cmd.Process.Signal(sig)
 }
 
 // Restart ends the process and starts it again, with the same ports and keys.

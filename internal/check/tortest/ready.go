@@ -20,11 +20,9 @@ const (
 	tryTime   = 12 * time.Second
 )
 
-// Ready waits until an onion service in the network has been reached. tor's
+// ready waits until an onion service in the network has been reached. tor's
 // "Bootstrapped 100%" and an uploaded descriptor do not mean that yet.
-func (n *Network) Ready(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, readyTime)
-	defer cancel()
+func (n *Network) ready(ctx context.Context) error {
 	nd, err := n.Client("first", ClientConfig{})
 	if err != nil {
 		return err

@@ -1,0 +1,117 @@
+package tortest
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+	"time"
+
+	"tahoe-go/internal/network/netx"
+)
+
+// firstInterval is the time between the first votes, by the wall clock: tor
+// votes two seconds before each multiple of it.
+const firstInterval = 5 * time.Second
+
+// awaitInterval waits for the beginning of an interval. Authorities that start
+// on different sides of it expect different votes, refuse each other's, and the
+// network begins ten seconds later.
+func awaitInterval(ctx context.Context) {
+	now := time.Now()
+	select {
+	case <-time.After(now.Truncate(firstInterval).Add(firstInterval).Sub(now)):
+	case <-ctx.Done():
+	}
+}
+
+// Patience with the authorities and relays of a network.
+const (
+	askPause  = 100 * time.Millisecond
+	nudgeTime = 2 * time.Second
+	doneText  = "Bootstrapped 100%"
+)
+
+// settle waits until all authorities publish a consensus in which every relay
+// counts, and until every relay has it.
+func (n *Network) settle(ctx context.Context) error {
+	n.mu.Lock()
+	nodes := append([]*Node(nil), n.nodes...)
+	n.mu.Unlock()
+	for _, nd := range nodes {
+		if nd.role != authority {
+			continue
+		}
+		have := 0
+		if err := nd.poll(ctx, func() (ok bool) {
+			have, ok = nd.counted(ctx, n.cfg.Relays)
+			return ok
+		}); err != nil {
+			return fmt.Errorf("waiting for the authorities to agree (%s counts %d of %d relays): %w", nd.Name, have, n.cfg.Relays, err)
+		}
+	}
+	n.say("waiting for the relays to follow")
+	for _, nd := range nodes {
+		if nd.role != relay {
+			continue
+		}
+		var nudged time.Time
+		if err := nd.poll(ctx, func() bool {
+			if strings.Contains(nd.Log(), doneText) {
+				return true
+			}
+			if time.Since(nudged) > nudgeTime {
+				// A tor that asked too early was told 404 and asks again at
+				// its leisure, a minute later at worst; SIGHUP makes it ask
+				// now. A relay that has no consensus is none.
+				nudged = time.Now()
+				nd.signal(syscall.SIGHUP)
+			}
+			return false
+		}); err != nil {
+			return fmt.Errorf("waiting for the relays (%s): %w", nd.Name, err)
+		}
+	}
+	return nil
+}
+
+// poll asks until the answer is yes, ctx ends or the process dies.
+func (nd *Node) poll(ctx context.Context, ask func() bool) error {
+	nd.mu.Lock()
+	done := nd.done
+	nd.mu.Unlock()
+	for !ask() {
+		select {
+		case <-done:
+			return fmt.Errorf("%s has exited: %s", nd.Name, nd.Log())
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(askPause):
+		}
+	}
+	return nil
+}
+
+// counted asks an authority how many relays its consensus lists with
+// the bandwidth we gave them, and whether that is all.
+func (nd *Node) counted(ctx context.Context, all int) (have int, ok bool) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	c, err := netx.Loopback{}.Dial(ctx, netx.Addr{Kind: netx.TCP, Host: "127.0.0.1", Port: nd.dirPort})
+	if err != nil {
+		return 0, false
+	}
+	defer c.Close()
+	defer context.AfterFunc(ctx, func() { c.Close() })()
+	if _, err := io.WriteString(c, "GET /tor/status-vote/current/consensus HTTP/1.0\r\n\r\n"); err != nil {
+		return 0, false
+	}
+	answer, err := io.ReadAll(io.LimitReader(c, 1<<20))
+	for line := range strings.Lines(string(answer)) {
+		if strings.TrimSpace(line) == fmt.Sprintf("w Bandwidth=%d", bandwidth) {
+			have++
+		}
+	}
+	return have, err == nil && have == all
+}
