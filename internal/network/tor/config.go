@@ -34,8 +34,20 @@ type Config struct {
 	Launch     bool
 	Executable string   // empty: "tor" on the PATH
 	ExtraTorrc []string // lines added to its configuration
+	// Launcher is a program and its first arguments that runs tor for us: it
+	// gets tor's command line behind them, runs it, and again when it ends or a
+	// line comes on its standard input, until that ends. For a process that
+	// will not be able to launch a useful tor later (lockdown.Launcher). Empty:
+	// tor is run directly.
+	Launcher []string
 	// Dir is the node's private folder (0700), absolute. Needed by Launch.
 	Dir string
+
+	// SOCKSUser begins the user names given to the SOCKS port, and
+	// SOCKSPassword goes into the passwords; both may be empty. Whoever else
+	// uses this tor with them, or with none, shares no circuit with us.
+	SOCKSUser     string
+	SOCKSPassword redact.Secret
 
 	// Env is what the user's environment says about Tor.
 	Env Environment
@@ -92,6 +104,9 @@ func (c Config) normal() (Config, error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if len(c.SOCKSUser) > maxSOCKSUser {
+		return c, fmt.Errorf("the SOCKS user has more than %d bytes", maxSOCKSUser)
 	}
 	if c.Launch && c.Env.SkipLaunch {
 		c.Log.Info("not launching tor: TOR_SKIP_LAUNCH asks to use the one that runs")

@@ -114,9 +114,13 @@ func (t *Tor) explain(err error) error {
 	return fmt.Errorf("connecting through Tor: %w", err)
 }
 
+// maxSOCKSUser leaves room for the purpose in the 255 bytes of a user.
+const maxSOCKSUser = 200
+
 // isolation makes SOCKS credentials out of labels.
 type isolation struct {
 	secret [32]byte
+	prefix string // of users
 
 	mu    *sync.Mutex // guards below
 	round map[string]int
@@ -126,9 +130,15 @@ type isolation struct {
 // are forgotten, which costs old circuits being tried once more.
 const roundsMost = 4096
 
-func newIsolation() isolation {
-	i := isolation{mu: new(sync.Mutex), round: map[string]int{}}
+func newIsolation(cfg Config) isolation {
+	i := isolation{mu: new(sync.Mutex), round: map[string]int{}, prefix: "tahoe-"}
 	rand.Read(i.secret[:])
+	if cfg.SOCKSUser != "" || !cfg.SOCKSPassword.IsZero() {
+		i.prefix = cfg.SOCKSUser + "-" + i.prefix
+		h := hmac.New(sha256.New, i.secret[:])
+		h.Write([]byte(cfg.SOCKSPassword.Reveal()))
+		h.Sum(i.secret[:0])
+	}
 	return i
 }
 
@@ -142,7 +152,7 @@ func (i isolation) auth(label string) (auth socks.Auth, again func()) {
 	i.mu.Unlock()
 	h := hmac.New(sha256.New, i.secret[:])
 	h.Write([]byte(strconv.Itoa(round) + ":" + label))
-	auth = socks.Auth{User: purpose(label), Password: hex.EncodeToString(h.Sum(nil))}
+	auth = socks.Auth{User: i.prefix + purpose(label), Password: hex.EncodeToString(h.Sum(nil))}
 	return auth, func() {
 		i.mu.Lock()
 		defer i.mu.Unlock()
@@ -153,12 +163,12 @@ func (i isolation) auth(label string) (auth socks.Auth, again func()) {
 	}
 }
 
-// purpose is the part of a label that the SOCKS user shows. A constant prefix
+// purpose is the part of a label that the SOCKS user shows, after a prefix that
 // keeps us apart from other programs, and from tor's own meaning of some users.
 func purpose(label string) string {
 	p, _, found := strings.Cut(label, ":")
 	if !found || p == "" || len(p) > 32 {
 		p = "any"
 	}
-	return "tahoe-" + p
+	return p
 }

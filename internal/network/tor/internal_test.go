@@ -87,7 +87,7 @@ func TestParseLog(t *testing.T) {
 }
 
 func TestRoundsAreBounded(t *testing.T) {
-	i := newIsolation()
+	i := newIsolation(Config{})
 	for n := range 3 * roundsMost {
 		_, again := i.auth(fmt.Sprint("x:", n))
 		again()

@@ -130,7 +130,10 @@ func (r *runDir) torrc(extra []string) string {
 func (t *Tor) launched(ctx context.Context) (netx.Addr, error) {
 	if t.proc != nil && t.proc.looks >= stubborn {
 		t.log.Warn("the tor that we launched does not answer; starting another")
-		t.proc.stop()
+		t.proc.looks = 0
+		if !t.proc.again() {
+			t.proc.stop()
+		}
 	}
 	if t.proc == nil || t.proc.exited() {
 		p, err := t.launch()
@@ -173,7 +176,7 @@ func (t *Tor) launch() (*process, error) {
 	if executable == "" {
 		executable = "tor"
 	}
-	return startProcess(executable, []string{"--defaults-torrc", defaults, "-f", torrc}, r.data, t.heard)
+	return startProcess(t.cfg.Launcher, executable, []string{"--defaults-torrc", defaults, "-f", torrc}, r.data, t.heard)
 }
 
 // controlOfLaunched reports whether the control port is open, and where.

@@ -1,11 +1,11 @@
 package tor
 
 import (
-	"errors"
 	"fmt"
-	"os"
+	"io"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -16,20 +16,27 @@ import (
 // stopTime is how long a tor may take to exit when asked to.
 const stopTime = 5 * time.Second
 
-// process is a tor that we run.
+// process is a tor that we run, or the launcher that runs it.
 type process struct {
-	cmd   *exec.Cmd
-	done  chan struct{} // closed when it has exited
-	looks int           // how often its control port was tried; owned by the supervisor
+	cmd    *exec.Cmd
+	orders io.WriteCloser // the launcher's standard input; nil without one
+	done   chan struct{}  // closed when it has exited
+	looks  int            // how often its control port was tried; owned by the supervisor
 
 	mu   sync.Mutex // guards below
 	last []string   // the last problems it wrote about
 	err  error      // of Wait
 }
 
-// startProcess runs tor. Every line it logs goes to heard.
-func startProcess(executable string, args []string, home string, heard func(severity, text string)) (*process, error) {
-	cmd := exec.Command(executable, args...)
+// startProcess runs tor, by the launcher if there is one. Every line it logs
+// goes to heard.
+func startProcess(launcher []string, executable string, args []string, home string, heard func(severity, text string)) (*process, error) {
+	path, err := exec.LookPath(executable)
+	if err != nil {
+		return nil, fmt.Errorf("there is no program %q to launch: install tor (on Debian: sudo apt install tor), or name it with tor.executable: %w", executable, err)
+	}
+	argv := slices.Concat(launcher, []string{path}, args)
+	cmd := exec.Command(argv[0], argv[1:]...)
 	if runtime.GOOS != "windows" {
 		// Nothing of our environment is meant for tor, and an LD_PRELOAD that
 		// sends programs through Tor would send tor through itself.
@@ -45,10 +52,12 @@ func startProcess(executable string, args []string, home string, heard func(seve
 	}}
 	cmd.WaitDelay = time.Second // pluggable transports inherit the pipe and may hold it
 	cmd.Stderr = cmd.Stdout
-	if err := cmd.Start(); err != nil {
-		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
-			return nil, fmt.Errorf("there is no program %q to launch: install tor (on Debian: sudo apt install tor), or name it with tor.executable: %w", executable, err)
+	if len(launcher) > 0 {
+		if p.orders, err = cmd.StdinPipe(); err != nil {
+			return nil, fmt.Errorf("launching tor: %w", err)
 		}
+	}
+	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("launching tor: %w", err)
 	}
 	go func() {
@@ -130,8 +139,20 @@ func (p *process) obituary() error {
 	return fmt.Errorf("the tor that we launched has exited (%w); %s", p.err, why)
 }
 
+// again has the launcher run tor again, if there is a launcher.
+func (p *process) again() bool {
+	if p.orders == nil {
+		return false
+	}
+	_, err := io.WriteString(p.orders, "again\n")
+	return err == nil
+}
+
 // stop ends the process and waits for it.
 func (p *process) stop() {
+	if p.orders != nil {
+		p.orders.Close()
+	}
 	if runtime.GOOS == "windows" || p.cmd.Process.Signal(syscall.SIGTERM) != nil {
 		p.cmd.Process.Kill()
 	}

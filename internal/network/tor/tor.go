@@ -58,7 +58,7 @@ func Start(ctx context.Context, cfg Config) (*Tor, error) {
 		cfg:       cfg,
 		log:       cfg.Log,
 		board:     newBoard(),
-		isolation: newIsolation(),
+		isolation: newIsolation(cfg),
 		kick:      make(chan struct{}, 1),
 		added:     make(chan struct{}, 1),
 	}

@@ -283,14 +283,15 @@ func TestIsolation(t *testing.T) {
 		if again := dial("storage:a", "x.example"); again.Password == a1.Password || again.User != a1.User {
 			t.Errorf("after a failed circuit the credentials are the same")
 		}
-		other := start(t, tor.Config{Local: host})
+		other := start(t, tor.Config{Local: host, SOCKSUser: "ann", SOCKSPassword: redact.New("of ann")})
 		c, err := other.DialTor(t.Context(), netx.Addr{Host: "x.example", Port: 80, Isolation: "storage:a"})
 		if err != nil {
 			t.Fatal(err)
 		}
 		c.Close()
-		if all := m.Streams(); all[len(all)-1].Password == a1.Password {
-			t.Error("two runs share credentials")
+		all := m.Streams()
+		if got := all[len(all)-1]; got.Password == a1.Password || got.User != "ann-tahoe-storage" || strings.Contains(got.Password, "ann") {
+			t.Errorf("another run, with a user of its own: %+v", got)
 		}
 	})
 }
