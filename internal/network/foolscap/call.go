@@ -30,17 +30,17 @@ func (c *Conn) call(ctx context.Context, clid int64, method string, result *bana
 	if result == nil {
 		result = banana.Any()
 	}
-	if err := c.outbound.enter(ctx, c.Lost()); err != nil {
+	p := &pending{result: result, cost: banana.Cost(banana.List(args)), done: make(chan outcome, 1)}
+	if err := c.outbound.enter(ctx, c.Lost(), p.cost); err != nil {
 		return nil, err
 	}
-	p := &pending{result: result, done: make(chan outcome, 1)}
 	var reqID int64
 	err := c.send(ctx, func(e *banana.Encoder) (err error) {
 		reqID, err = c.begin(e, p, clid, method, args, named)
 		return err
 	})
 	if err != nil {
-		c.outbound.leave(0)
+		c.outbound.leave(p.cost)
 		return nil, err
 	}
 	select {
@@ -78,7 +78,6 @@ func (c *Conn) abandon(reqID int64, p *pending) bool {
 // begin encodes a call and remembers it. It runs with out.mu, so that numbers
 // go out in order.
 func (c *Conn) begin(e *banana.Encoder, p *pending, clid int64, method string, args []any, named []banana.Pair) (int64, error) {
-	before := len(e.Buf)
 	c.mu.Lock()
 	c.lastReq++
 	reqID := c.lastReq
@@ -86,8 +85,6 @@ func (c *Conn) begin(e *banana.Encoder, p *pending, clid int64, method string, a
 	if err := encodeCall(e, reqID, clid, method, args, named); err != nil {
 		return 0, err
 	}
-	p.cost = int64(len(e.Buf) - before)
-	c.outbound.add(p.cost)
 	c.mu.Lock()
 	c.waiting[reqID] = p
 	c.mu.Unlock()

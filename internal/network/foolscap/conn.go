@@ -22,8 +22,13 @@ var (
 	errPeerClosed = errors.New("the peer closed the connection")
 )
 
-// goodbye is the time for the last words of a connection.
-const goodbye = 5 * time.Second
+const (
+	// goodbye is the time for the last words of a connection.
+	goodbye = 5 * time.Second
+	// lingering is how much of what a peer still sends is dropped while it may
+	// be reading why its connection ends.
+	lingering = 4 << 20
+)
 
 // ConnInfo says how a connection came to be.
 type ConnInfo struct {
@@ -48,6 +53,8 @@ type Conn struct {
 
 	ctx    context.Context // ends with the connection; its cause says why
 	cancel context.CancelCauseFunc
+
+	parting atomic.Bool // the reader says goodbye, and closes raw
 
 	out  outbox
 	dec  *banana.Decoder // the reader's
@@ -133,7 +140,12 @@ func (c *Conn) run() {
 	c.tasks.Go(c.write)
 	c.tasks.Go(c.keepAlive)
 	// Whatever ends the context (the Tub's end, too) ends the reader.
-	stop := context.AfterFunc(c.ctx, func() { c.raw.Close(); c.tub.detach(c) })
+	stop := context.AfterFunc(c.ctx, func() {
+		c.tub.detach(c)
+		if !c.parting.Load() {
+			c.raw.Close()
+		}
+	})
 	err := c.read()
 	c.ending(err)
 	c.tasks.Wait()
@@ -150,7 +162,7 @@ func (c *Conn) ending(err error) {
 	case errors.As(err, &protocol), errors.Is(err, errStopped), errors.Is(err, errNotReading), errors.Is(err, errTooMany):
 		c.log.Info("dropped a connection", "err", err)
 		c.sendNow(func(e *banana.Encoder) error { e.Error(err.Error()); return nil })
-		c.cancelAfter(err)
+		c.part(err)
 		return
 	case errors.As(err, &said):
 		c.log.Info("the peer dropped the connection", "err", err)
@@ -163,16 +175,19 @@ func (c *Conn) ending(err error) {
 	c.end(err)
 }
 
-// cancelAfter ends the connection for this reason, after the last words.
-func (c *Conn) cancelAfter(why error) {
+// part ends the connection, and tells the peer why.
+func (c *Conn) part(why error) {
 	c.out.mu.Lock()
 	b := c.out.enc.Buf
 	c.out.enc.Buf, c.out.closing = nil, true
 	c.out.mu.Unlock()
+	c.parting.Store(true)
 	c.cancel(lost(why)) // the writer stops: nothing else is said
-	c.raw.SetWriteDeadline(time.Now().Add(time.Second))
+	c.raw.SetDeadline(time.Now().Add(time.Second))
 	if len(b) <= banana.MaxErrorText+64 { // else the peer takes nothing anyway
 		c.nc.Write(b)
+		// Closing while something is unread could take back what was said.
+		io.CopyN(io.Discard, c.raw, lingering)
 	}
 	c.end(why)
 }
@@ -233,10 +248,11 @@ func (c *Conn) skip(err error) error {
 // heed is the connection's reader: it notes when something was heard and gives
 // the peer a time to go on.
 type heed struct {
-	r    io.Reader
-	conn *Conn
-	idle atomic.Bool  // between messages
-	last atomic.Int64 // UnixNano
+	r     io.Reader
+	conn  *Conn
+	idle  atomic.Bool  // between messages
+	last  atomic.Int64 // UnixNano
+	wrote atomic.Int64 // UnixNano of when the peer last took something; 0 if all is written
 }
 
 func (h *heed) Read(p []byte) (int, error) {
@@ -245,19 +261,28 @@ func (h *heed) Read(p []byte) (int, error) {
 	if h.idle.Load() {
 		limit, why = c.tub.limits.Disconnect, errSilent
 	}
-	var until time.Time
-	if limit > 0 {
-		until = time.Now().Add(limit)
+	start := time.Now()
+	for {
+		var until time.Time
+		if limit > 0 {
+			until = start.Add(limit)
+		}
+		c.raw.SetReadDeadline(until)
+		n, err := h.r.Read(p)
+		if n > 0 {
+			h.last.Store(time.Now().UnixNano())
+		}
+		if !isTimeout(err) {
+			return n, err
+		}
+		// Who is taking much that is sent is alive: our question whether it is
+		// still waits behind that.
+		wrote := h.wrote.Load()
+		if n > 0 || why != errSilent || wrote <= start.UnixNano() {
+			return n, why
+		}
+		start = time.Unix(0, wrote)
 	}
-	c.raw.SetReadDeadline(until)
-	n, err := h.r.Read(p)
-	if n > 0 {
-		h.last.Store(time.Now().UnixNano())
-	}
-	if isTimeout(err) {
-		err = why
-	}
-	return n, err
 }
 
 func isTimeout(err error) bool { return errors.Is(err, os.ErrDeadlineExceeded) }

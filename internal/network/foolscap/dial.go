@@ -1,7 +1,6 @@
 package foolscap
 
 import (
-	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -265,7 +264,7 @@ func (t *Tub) negotiateOutbound(ctx context.Context, l *link, host string) (*Con
 	if id != l.want {
 		return nil, refuse("the certificate is not that of the wanted Tub")
 	}
-	return t.hello(l, stream{nc, bufio.NewReaderSize(nc, readBuffer)}, id)
+	return t.hello(l, stream{nc, newReader(nc)}, id)
 }
 
 // selfLocked connects the Tub with itself.
@@ -273,7 +272,7 @@ func (t *Tub) selfLocked() *Conn {
 	ours, theirs := net.Pipe()
 	end := func(p net.Conn, inbound bool) *Conn {
 		l := &link{raw: p, info: ConnInfo{Hint: "self", Inbound: inbound}}
-		return t.newConn(l, stream{p, bufio.NewReaderSize(p, readBuffer)}, t.id.tubID)
+		return t.newConn(l, stream{p, newReader(p)}, t.id.tubID)
 	}
 	c, far := end(ours, false), end(theirs, true)
 	t.attachLocked(c)

@@ -69,7 +69,7 @@ func (c *Conn) readJob(j *job) error {
 		return err
 	}
 	// From here on memory is spent on it.
-	if err := c.inbound.enter(c.ctx, c.Lost()); err != nil {
+	if err := c.inbound.enter(c.ctx, c.Lost(), 0); err != nil {
 		return err
 	}
 	j.entered = true
@@ -283,8 +283,8 @@ func encodeAnswer(e *banana.Encoder, reqID int64, v any) error {
 	return nil
 }
 
-// encodeError sends what Python's peers expect of an exception, but no
-// traceback.
+// encodeError sends what Python's peers expect of an exception. In place of a
+// traceback, which is all they show to people, stands what the error says.
 func encodeError(e *banana.Encoder, reqID int64, err *RemoteError) error {
 	parents := err.Parents
 	if len(parents) == 0 {
@@ -299,7 +299,7 @@ func encodeError(e *banana.Encoder, reqID int64, err *RemoteError) error {
 	if err := e.Value(banana.Copyable{Class: failureClass, Attrs: banana.Dict{
 		{Key: []byte("value"), Value: cut(err.Value, 1000)},
 		{Key: []byte("type"), Value: cut(err.Type, 200)},
-		{Key: []byte("traceback"), Value: []byte("Traceback unavailable\n")},
+		{Key: []byte("traceback"), Value: cut("no traceback; "+err.Type+": "+err.Value+"\n", 1500)},
 		{Key: []byte("parents"), Value: list},
 	}}); err != nil {
 		return err

@@ -54,16 +54,13 @@ func (t *Tub) accept(ctx context.Context, l *link, peeked []byte) (*tls.Conn, er
 	l.limit()
 	r := bufio.NewReaderSize(&replay{l.raw, peeked}, maxBlock)
 	lines, err := readHeader(r)
-	if err != nil {
-		return nil, err
-	}
-	id, err := requestedTub(lines)
-	if err == nil && id != t.id.tubID {
-		err = refuse("unknown TubID %s", id)
+	if err == nil {
+		err = t.checkRequest(lines)
 	}
 	if err != nil {
-		why := err.(*NegotiationError).Why
-		l.raw.Write([]byte("HTTP/1.1 500 Internal Server Error: " + why + "\r\n\r\n"))
+		if e, ok := errors.AsType[*NegotiationError](err); ok {
+			l.raw.Write([]byte("HTTP/1.1 500 Internal Server Error: " + e.Why + "\r\n\r\n"))
+		}
 		return nil, err
 	}
 	if _, err := l.raw.Write([]byte(plainAnswer)); err != nil {
@@ -74,20 +71,23 @@ func (t *Tub) accept(ctx context.Context, l *link, peeked []byte) (*tls.Conn, er
 	return c, handshake(ctx, l, c)
 }
 
-// requestedTub reads the request line. Its errors are *NegotiationError.
-func requestedTub(lines []string) (string, error) {
+// checkRequest reads the request line, which names a Tub.
+func (t *Tub) checkRequest(lines []string) error {
 	if len(lines) == 0 {
-		return "", refuse("an empty request")
+		return refuse("an empty request")
 	}
 	words := strings.Split(lines[0], " ")
 	if len(words) != 3 || words[0] != "GET" || !strings.HasPrefix(words[2], "HTTP/1.") {
-		return "", refuse("not right")
+		return refuse("not right")
 	}
 	id, ok := strings.CutPrefix(words[1], "/id/")
 	if !ok || !isTubID(id) {
-		return "", refuse("not right")
+		return refuse("not right")
 	}
-	return id, nil
+	if id != t.id.tubID {
+		return refuse("unknown TubID %s", id)
+	}
+	return nil
 }
 
 func isTubID(s string) bool {

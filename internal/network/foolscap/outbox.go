@@ -14,11 +14,11 @@ const (
 	// With what is being written that makes about twice as much per
 	// connection, plus a message each.
 	outSoft = 1 << 20
-	// outHard ends a connection: the peer makes this side answer small things
-	// and does not take the answers.
-	outHard = outSoft + 1<<20
-	// outPiece is what one write deadline is for.
-	outPiece = 256 << 10
+	// outSmall is how many bytes of what cannot wait may wait: more means that
+	// the peer makes this side answer and does not take the answers.
+	outSmall = 1 << 20
+	// outPiece is what one write deadline is for: a TLS record.
+	outPiece = 16 << 10
 )
 
 // outbox holds what waits to be written. Messages are encoded straight into
@@ -28,6 +28,7 @@ type outbox struct {
 
 	mu      sync.Mutex // guards below; Conn.mu may be taken while it is held
 	enc     banana.Encoder
+	small   int           // bytes in enc from sendNow
 	closing bool          // no more is taken, and when all is written the connection ends
 	room    chan struct{} // closed and replaced when the writer takes what is there, if somebody waits
 	lent    []*lent       // references in the message being encoded
@@ -62,10 +63,13 @@ func (c *Conn) send(ctx context.Context, build func(e *banana.Encoder) error) er
 func (c *Conn) sendNow(build func(e *banana.Encoder) error) error {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
-	if len(c.out.enc.Buf) > outHard {
+	if c.out.small > outSmall {
 		return errNotReading
 	}
-	return c.encodeLocked(build)
+	before := len(c.out.enc.Buf)
+	err := c.encodeLocked(build)
+	c.out.small += len(c.out.enc.Buf) - before
+	return err
 }
 
 // encodeLocked needs out.mu. A message that cannot be encoded leaves no trace.
@@ -99,7 +103,7 @@ func (o *outbox) take() ([]byte, bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	b := o.enc.Buf
-	o.enc.Buf = nil
+	o.enc.Buf, o.small = nil, 0
 	if o.room != nil {
 		close(o.room)
 		o.room = nil
@@ -142,6 +146,7 @@ func (c *Conn) write() {
 
 // writeAll gives the peer a time for each piece.
 func (c *Conn) writeAll(b []byte) error {
+	defer c.heed.wrote.Store(0)
 	for len(b) > 0 {
 		n := min(len(b), outPiece)
 		c.raw.SetWriteDeadline(time.Now().Add(c.stall))
@@ -151,6 +156,7 @@ func (c *Conn) writeAll(b []byte) error {
 			}
 			return err
 		}
+		c.heed.wrote.Store(time.Now().UnixNano())
 		b = b[n:]
 	}
 	c.raw.SetWriteDeadline(time.Time{}) // TLS itself may have to say something

@@ -71,11 +71,11 @@ func (t *Tub) negotiateInbound(conn net.Conn, peeked []byte) (*Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return t.hello(l, stream{nc, bufio.NewReaderSize(nc, readBuffer)}, peer)
+	return t.hello(l, stream{nc, newReader(nc)}, peer)
 }
 
-// readBuffer is that of the decoder, which takes over the hello's reader.
-const readBuffer = 16 << 10
+// newReader reads the hello. What it has read beyond goes on to the decoder.
+func newReader(c net.Conn) *bufio.Reader { return bufio.NewReaderSize(c, maxBlock) }
 
 // halfOpen are the inbound connections that are negotiating. There may be
 // many of those that lead nowhere; they must not keep others out.

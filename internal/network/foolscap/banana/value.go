@@ -62,3 +62,37 @@ func key(v any) (k any, ok bool) {
 	}
 	return nil, false
 }
+
+// Cost is what a Decoder counts for a value, roughly: see Decoder.Begin.
+func Cost(v any) int64 {
+	n := int64(nodeCost)
+	switch v := v.(type) {
+	case []byte:
+		n += int64(len(v))
+	case string:
+		n += nodeCost + int64(len(v))
+	case List:
+		n += costs(v)
+	case Tuple:
+		n += costs(v)
+	case Set:
+		n += costs(v)
+	case FrozenSet:
+		n += costs(v)
+	case Dict:
+		for _, p := range v {
+			n += Cost(p.Key) + Cost(p.Value)
+		}
+	case Copyable:
+		n += Cost(v.Attrs)
+	}
+	return n
+}
+
+func costs(vs []any) int64 {
+	var n int64
+	for _, v := range vs {
+		n += Cost(v)
+	}
+	return n
+}
