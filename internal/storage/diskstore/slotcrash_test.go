@@ -297,15 +297,14 @@ func TestSlotModelCatchesMissingSyncs(t *testing.T) {
 		"prefix directory": func(what, name string) bool { return what == "syncdir" && len(name) == 2 },
 	} {
 		caught := 0
-		for n := 1; n <= calls+1; n++ {
+		for n := 1; n <= calls+1 && caught < 10; n++ {
 			if len(cutSlot(n, lie)) > 0 {
 				caught++
 			}
 		}
-		if caught == 0 {
-			t.Errorf("without sync of the %s no power cut breaks a promise", what)
+		if caught < 10 {
+			t.Errorf("without sync of the %s %d power cuts break a promise; want 10", what, caught)
 		}
-		t.Logf("without sync of the %s: %d of %d power cuts caught", what, caught, calls+1)
 	}
 }
 
@@ -355,21 +354,17 @@ func TestSlotPowerCutWhileRecovering(t *testing.T) {
 		if len(h.redo.root.names) == 0 {
 			continue // the start has nothing to do
 		}
-		for seed := range uint64(2) {
-			for at := 1; ; at++ {
-				again := h.after(rand.New(rand.NewPCG(seed, uint64(n))))
-				m := again.shares.machine
-				m.failAt, m.failure = at, errPower
-				again.open()
-				if m.calls < at {
-					break
-				}
-				cuts++
-				for _, rng := range []*rand.Rand{nil, rand.New(rand.NewPCG(seed, uint64(at)))} {
-					if bad := again.after(rng).violations(); len(bad) > 0 {
-						t.Errorf("power cut at call %d, and at call %d of the start: %s", n, at, strings.Join(bad, "\n\t"))
-					}
-				}
+		for at := 1; ; at++ {
+			again := h.after(rand.New(rand.NewPCG(0, uint64(n))))
+			m := again.shares.machine
+			m.failAt, m.failure = at, errPower
+			again.open()
+			if m.calls < at {
+				break
+			}
+			cuts++
+			if bad := again.after(rand.New(rand.NewPCG(1, uint64(at)))).violations(); len(bad) > 0 {
+				t.Errorf("power cut at call %d, and at call %d of the start: %s", n, at, strings.Join(bad, "\n\t"))
 			}
 		}
 	}

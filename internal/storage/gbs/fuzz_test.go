@@ -120,7 +120,7 @@ func FuzzSecrets(f *testing.F) {
 func FuzzPath(f *testing.F) {
 	for _, s := range []string{
 		"/storage/v1/version", "/storage/v1/lease/" + siText, indexPath, indexPath + "/shares", sharePath, indexPath + "/255",
-		sharePath + "/abort", sharePath + "/corrupt", sharePath + "/", "/storage/v1/", "/storage/v1//", indexPath + "/01", "/storage/v1/immutable/\x00",
+		sharePath + "/abort", sharePath + "/corrupt", sharePath + "/", "/storage/v1/", "/storage/v1//", indexPath + "/01", slotPath + "/read-test-write", slotPath + "/shares", slotPath + "/7", slotPath + "/7/corrupt", slotPath, "/storage/v1/immutable/\x00",
 	} {
 		f.Add(s)
 	}

@@ -378,6 +378,13 @@ func TestNoSecrets(t *testing.T) {
 			_, err = shareReader{c, w.path}.ReadAt(t.Context(), make([]byte, 5), 0)
 			say(err)
 			say(shareReader{c, w.path}.ReportCorrupt(t.Context(), "bad"))
+			enabler := secret(32)
+			we := storage.NewWriteEnabler([32]byte([]byte(enabler.Reveal())))
+			_, err = c.TestAndWrite(t.Context(), testIndex(t), we, ls, nil, nil)
+			say(err)
+			_, err = c.ReadSlot(t.Context(), testIndex(t), nil, nil)
+			say(err)
+			said = append(said, fmt.Sprintf("%v %+v %#v", we, we, we))
 		}
 		calls(r.newClient(t, Config{}))                                                                                          // 500s
 		calls(r.newClient(t, Config{NURL: furl.NURL{SPKI: testCert().SPKI(), Host: "server", Port: 443, Swissnum: secret(32)}})) // 401s
