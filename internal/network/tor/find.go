@@ -72,14 +72,18 @@ func (e *NotFoundError) Unwrap() []error {
 
 func (e *NotFoundError) Error() string {
 	var places []string
-	var denied *netx.Addr
+	var denied, shut *netx.Addr
 	for _, l := range e.Looked {
 		places = append(places, l.At.String())
 		if auth, ok := errors.AsType[*control.AuthError](l.Err); ok {
 			return auth.Error()
 		}
-		if denied == nil && errors.Is(l.Err, fs.ErrPermission) {
+		switch {
+		case !errors.Is(l.Err, fs.ErrPermission):
+		case l.At.Kind == netx.Unix && denied == nil:
 			denied = &l.At
+		case l.At.Kind != netx.Unix && shut == nil: // ports have no permissions
+			shut = &l.At
 		}
 	}
 	if denied != nil {
@@ -90,6 +94,9 @@ func (e *NotFoundError) Error() string {
 		if errors.Is(l.Err, socks.ErrNotTor) || errors.Is(l.Err, socks.ErrProtocol) || errors.Is(l.Err, control.ErrNotTor) {
 			odd += fmt.Sprintf(" (Something that is not Tor answers at %s.)", l.At)
 		}
+	}
+	if shut != nil {
+		odd += fmt.Sprintf(" (The kernel's lock-down keeps this process from %s: if Tor has moved there, restart the node.)", shut)
 	}
 	return "Tor is not running. Looked at " + strings.Join(places, ", ") + "." + odd + " Start tor, or let the node launch its own ([tor] launch = true)."
 }

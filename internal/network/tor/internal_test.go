@@ -2,6 +2,7 @@ package tor
 
 import (
 	"fmt"
+	"io/fs"
 	"strings"
 	"testing"
 	"time"
@@ -127,6 +128,25 @@ func TestLocalOrNot(t *testing.T) {
 	} {
 		if got := isLocal(tt.a); got != tt.local {
 			t.Errorf("isLocal(%v) = %v", tt.a, got)
+		}
+	}
+}
+
+// Ports have no permissions: what keeps a process from one is its lock-down.
+func TestNotFoundAndWhy(t *testing.T) {
+	closed := fmt.Errorf("socket: %w", fs.ErrPermission)
+	at := netx.Addr{Kind: netx.TCP, Host: "127.0.0.1", Port: 9051}
+	socket := netx.Addr{Kind: netx.Unix, Host: "/run/tor/control"}
+	for _, tt := range []struct {
+		looked []Looked
+		want   string
+	}{
+		{[]Looked{{socket, closed}, {at, closed}}, "unix:/run/tor/control is closed to you"},
+		{[]Looked{{socket, fs.ErrNotExist}, {at, closed}}, "lock-down keeps this process from tcp:127.0.0.1:9051"},
+		{[]Looked{{socket, fs.ErrNotExist}}, "Tor is not running. Looked at unix:/run/tor/control. Start tor"},
+	} {
+		if got := (&NotFoundError{Looked: tt.looked}).Error(); !strings.Contains(got, tt.want) {
+			t.Errorf("%q does not say %q", got, tt.want)
 		}
 	}
 }

@@ -64,6 +64,9 @@ func (c *Config) checkSpellings() {
 	if c.has("node", reveal) && c.has("node", only) && c.Node.RevealIP == c.Node.TorOnly {
 		c.problem("node", only, fmt.Sprintf("%s = %t and %s = %t contradict each other", only, c.Node.TorOnly, reveal, c.Node.RevealIP), "delete one of the two")
 	}
+	if c.options.Torsocks && c.has("node", only) && !c.Node.TorOnly {
+		c.problem("node", only, "started under torsocks, which asks to hide this node, but tor_only.enabled = false", "set it to true, or start the node without torsocks")
+	}
 	if c.options.Torsocks && c.has("node", reveal) && c.Node.RevealIP {
 		c.problem("node", reveal, "started under torsocks, which asks to hide this node, but reveal-IP-address = true", "set it to false, or start the node without torsocks")
 	}
