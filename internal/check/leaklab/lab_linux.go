@@ -111,15 +111,31 @@ func (l *Lab) close() {
 // program itself, and it dies with ours. Its environment is ours unless the
 // caller sets another.
 func (l *Lab) Command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	enter := append(l.enter(), name)
+	cmd := exec.CommandContext(ctx, enter[0], append(enter[1:], args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
+	return cmd
+}
+
+// Wrap returns the beginning of a command line whose rest will run in the
+// namespace, for those who start programs by other means than Command. Each
+// part of it is replaced by the next: the process is the program itself.
+func (l *Lab) Wrap() []string {
+	unshare, err := lookTool("unshare")
+	if err != nil {
+		l.t.Fatalf("leak lab: %v", err)
+	}
+	return append([]string{unshare, "--mount"}, l.enter()...)
+}
+
+// enter needs a mount namespace of the program's own, since it puts another
+// resolv.conf in its place.
+func (l *Lab) enter() []string {
 	nsenter, err := lookTool("nsenter")
 	if err != nil {
 		l.t.Fatalf("leak lab: %v", err)
 	}
-	// The mount is seen by this command only, since it gets a mount namespace.
-	const enter = `mount --bind "$0" /etc/resolv.conf && exec "$@"`
-	cmd := exec.CommandContext(ctx, nsenter, append([]string{"--net=" + l.sut.path(), "sh", "-c", enter, l.resolvConf, name}, args...)...)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS, Pdeathsig: syscall.SIGKILL}
-	return cmd
+	return []string{nsenter, "--net=" + l.sut.path(), "sh", "-c", `mount --bind "$0" /etc/resolv.conf && exec "$@"`, l.resolvConf}
 }
 
 // Dial connects to an IP literal and port as seen from inside.

@@ -144,6 +144,10 @@ func TestResolvConf(t *testing.T) {
 	if err != nil || !strings.Contains(string(inside), sinkAddr4) {
 		t.Errorf("inside: %q, %v", inside, err)
 	}
+	wrap := append(l.Wrap(), "cat", "/etc/resolv.conf")
+	if wrapped, err := exec.Command(wrap[0], wrap[1:]...).Output(); err != nil || string(wrapped) != string(inside) {
+		t.Errorf("wrapped: %q, %v", wrapped, err)
+	}
 	if outside, err := os.ReadFile("/etc/resolv.conf"); err == nil && strings.Contains(string(outside), sinkAddr4) {
 		t.Errorf("outside: %q", outside)
 	}
