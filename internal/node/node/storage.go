@@ -48,6 +48,7 @@ func (n *Node) startStorage(ctx context.Context) error {
 		ReservedSpace: n.cfg.Storage.Reserved,
 		ReadOnly:      n.cfg.Storage.ReadOnly,
 		Discard:       n.cfg.Storage.Discard,
+		NodeID:        n.cert.TubIDBytes(),
 		Application:   version.Application,
 		Log:           n.log.With("part", "storage"),
 	})
