@@ -107,7 +107,7 @@ func (d *demo) network(ctx context.Context) error {
 	}
 	d.screen.done(start, "the network carries onion connections")
 	wrapper := filepath.Join(d.dir, "tor")
-	if err := writeWrapper(wrapper, d.net.Lines()); err != nil {
+	if err := procgrid.WriteTor(wrapper, d.net.Lines()); err != nil {
 		return err
 	}
 	d.tor = []string{"--tor-launch", "--tor-executable=" + wrapper}
@@ -122,22 +122,6 @@ func cacheDir() string {
 		return ""
 	}
 	return filepath.Join(dir, "tahoe-go-demo-keys")
-}
-
-// writeWrapper writes a tor that is a client of the private network, whatever
-// else it is told.
-func writeWrapper(name string, lines []string) error {
-	var b strings.Builder
-	b.WriteString("#!/bin/sh\nexec tor \"$@\"")
-	for _, l := range lines {
-		key, value, _ := strings.Cut(l, " ")
-		switch key {
-		case "Log", "__OwningControllerProcess", "RunAsDaemon", "DataDirectory":
-			continue // the node says
-		}
-		fmt.Fprintf(&b, " \\\n  --%s '%s'", key, value)
-	}
-	return os.WriteFile(name, []byte(b.String()+"\n"), 0o700)
 }
 
 func (d *demo) path(name string) string { return filepath.Join(d.dir, name) }

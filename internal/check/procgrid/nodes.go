@@ -129,3 +129,20 @@ func (n *Node) Gateway() (*webclient.Client, error) {
 	}
 	return webclient.New(webclient.Config{URL: strings.TrimSpace(string(url))})
 }
+
+// WriteTor writes a program that runs tor with further torrc lines, such as
+// those of tortest's networks: for tor.executable of a node that launches its
+// own tor. What the node says itself is left out.
+func WriteTor(name string, torrc []string) error {
+	var b strings.Builder
+	b.WriteString("#!/bin/sh\nexec tor \"$@\"")
+	for _, l := range torrc {
+		key, value, _ := strings.Cut(l, " ")
+		switch key {
+		case "Log", "__OwningControllerProcess", "RunAsDaemon", "DataDirectory":
+			continue
+		}
+		fmt.Fprintf(&b, " \\\n  --%s '%s'", key, value)
+	}
+	return os.WriteFile(name, []byte(b.String()+"\n"), 0o700)
+}

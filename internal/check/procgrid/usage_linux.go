@@ -41,14 +41,17 @@ func (p *Process) Memory() (now, peak int64, err error) {
 const ticks = 100
 
 // CPU returns the processor time that the process has used.
-func (p *Process) CPU() (time.Duration, error) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.PID()))
+func (p *Process) CPU() (time.Duration, error) { return CPUOf(p.PID()) }
+
+// CPUOf returns the processor time that a process of this machine has used.
+func CPUOf(pid int) (time.Duration, error) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		return 0, err
 	}
 	f := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:]) // the name before may hold anything
 	if len(f) < 13 {
-		return 0, fmt.Errorf("stat of process %d has %d fields", p.PID(), len(f))
+		return 0, fmt.Errorf("stat of process %d has %d fields", pid, len(f))
 	}
 	user, _ := strconv.ParseInt(string(f[11]), 10, 64)
 	sys, _ := strconv.ParseInt(string(f[12]), 10, 64)

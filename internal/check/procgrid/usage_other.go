@@ -17,3 +17,6 @@ func (p *Process) Memory() (now, peak int64, err error) { return 0, 0, errLinux 
 
 // CPU is shown on Linux only.
 func (p *Process) CPU() (time.Duration, error) { return 0, errLinux }
+
+// CPUOf is shown on Linux only.
+func CPUOf(int) (time.Duration, error) { return 0, errLinux }
