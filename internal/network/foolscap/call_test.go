@@ -143,22 +143,22 @@ func TestReferences(t *testing.T) {
 		}
 		synctest.Wait()
 		time.Sleep(time.Second)
-		if len(alices.lent) != 1 || alices.lentBy[echo] == nil {
-			t.Errorf("alice lent %d objects", len(alices.lent))
+		if n := count(alices).lent; n != 1 {
+			t.Errorf("alice lends %d objects", n)
 		}
 		for _, k := range kept {
 			k.Release()
 			k.Release()
 		}
 		time.Sleep(time.Second)
-		if len(alices.lent) != 0 || len(alices.lentBy) != 0 || len(bobs.theirs) != 0 {
-			t.Errorf("after release alice lends %d and bob holds %d", len(alices.lent), len(bobs.theirs))
+		if a, b := count(alices), count(bobs); a.lent != 0 || b.held != 0 {
+			t.Errorf("after release alice has %+v and bob %+v", a, b)
 		}
 		v, err := ref.Call(ctx, "make", banana.ListOf(banana.Reference(), 2))
 		if err != nil {
 			t.Fatal(err)
 		}
-		if n := len(bobs.lent); n != 3 {
+		if n := count(bobs).lent; n != 3 {
 			t.Errorf("bob lent %d", n)
 		}
 		for _, r := range v.(banana.List) {
@@ -166,8 +166,8 @@ func TestReferences(t *testing.T) {
 		}
 		ref.Release()
 		time.Sleep(time.Second)
-		if len(bobs.lent) != 0 || len(alices.theirs) != 0 {
-			t.Errorf("bob lends %d, alice holds %d", len(bobs.lent), len(alices.theirs))
+		if a, b := count(alices), count(bobs); a != (counts{}) || b != (counts{}) {
+			t.Errorf("in the end alice has %+v and bob %+v", a, b)
 		}
 		// A reference that comes again before the release is answered.
 		a, err1 := alices.lookup(ctx, bob.nameOf[obj])
@@ -273,11 +273,11 @@ func TestCancel(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
 		time.Sleep(20 * time.Second)
-		if n := len(bob.Conns()[0].lent); n != 1 {
+		if n := count(bob.Conns()[0]).lent; n != 1 {
 			t.Errorf("bob still lends %d objects; want that which was dialled", n)
 		}
-		if n := len(ref.conn.waiting); n != 0 || ref.conn.dropped != 0 {
-			t.Errorf("%d calls wait", n)
+		if n := count(ref.conn); n.waiting != 0 || n.dropped != 0 {
+			t.Errorf("calls wait: %+v", n)
 		}
 	})
 	bubble(t, func(r *rig) { // the network stands still with much to write

@@ -54,7 +54,7 @@ type Conn struct {
 	ctx    context.Context // ends with the connection; its cause says why
 	cancel context.CancelCauseFunc
 
-	parting atomic.Bool // the reader says goodbye, and closes raw
+	parting atomic.Bool // the reader, not the writer, says goodbye and closes raw
 
 	out  outbox
 	dec  *banana.Decoder // the reader's
@@ -96,7 +96,7 @@ func (t *Tub) newConn(l *link, s stream, peer string) *Conn {
 	rest, _ := s.r.Peek(s.r.Buffered())
 	c.heed.r, c.heed.conn = &replay{s.Conn, rest}, c
 	c.heed.last.Store(time.Now().UnixNano())
-	c.dec = banana.NewDecoder(&c.heed, banana.Limits{})
+	c.dec = banana.NewDecoder(&c.heed, banana.Limits{Skip: t.limits.Skip})
 	c.dec.Refs = banana.Refs{Mine: c.gotTheirs, Yours: c.gotOurs}
 	c.dec.Ping = func(n uint64) error {
 		return c.sendNow(func(e *banana.Encoder) error { e.Pong(n); return nil })
@@ -177,11 +177,11 @@ func (c *Conn) ending(err error) {
 
 // part ends the connection, and tells the peer why.
 func (c *Conn) part(why error) {
+	c.parting.Store(true)
 	c.out.mu.Lock()
 	b := c.out.enc.Buf
 	c.out.enc.Buf, c.out.closing = nil, true
 	c.out.mu.Unlock()
-	c.parting.Store(true)
 	c.cancel(lost(why)) // the writer stops: nothing else is said
 	c.raw.SetDeadline(time.Now().Add(time.Second))
 	if len(b) <= banana.MaxErrorText+64 { // else the peer takes nothing anyway

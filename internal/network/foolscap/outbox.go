@@ -133,7 +133,7 @@ func (c *Conn) write() {
 			return
 		}
 		banana.PutBuffer(b)
-		if closing {
+		if closing && !c.parting.Load() {
 			c.raw.SetDeadline(time.Now().Add(goodbye))
 			if t, ok := c.nc.(*tls.Conn); ok {
 				t.CloseWrite()

@@ -157,3 +157,15 @@ var echo = &Object{Iface: "RIEcho.test", Methods: map[string]*Method{
 		return banana.List{c.Bytes(0), c.Int(1), c.Value(2)}, nil
 	}},
 }}
+
+// counts is what a connection keeps.
+type counts struct{ lent, held, waiting, dropped int }
+
+func count(c *Conn) counts {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.lent) != len(c.lentBy) {
+		panic("lent and lentBy differ")
+	}
+	return counts{len(c.lent), len(c.theirs), len(c.waiting), c.dropped}
+}

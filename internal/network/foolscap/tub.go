@@ -39,6 +39,7 @@ type Limits struct {
 	CallBytes  int64         // likewise for the bytes of arguments: 8 MiB
 	Call       int64         // for the arguments of a call whose Method names no Limit: 1 MiB
 	Answer     int64         // for the result of a call: 64 MiB
+	Skip       int64         // of a refused message that are read before the connection is given up: 64 MiB
 	References int           // to objects of one side, on one connection: 8192
 }
 
@@ -52,6 +53,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.CallBytes, 8<<20)
 	setDefault(&l.Call, 1<<20)
 	setDefault(&l.Answer, 64<<20)
+	setDefault(&l.Skip, 64<<20)
 	setDefault(&l.References, 8192)
 	return l
 }
