@@ -12,14 +12,15 @@ import (
 )
 
 // firstInterval is the time between the first votes, by the wall clock: tor
-// votes two seconds before each multiple of it.
-const firstInterval = 5 * time.Second
+// votes two seconds before each multiple of it. By then all must be up and the
+// relays have sent their descriptors. It must divide a day.
+const firstInterval = 6 * time.Second
 
 // awaitInterval waits for the beginning of an interval. Authorities that start
 // on different sides of it expect different votes, refuse each other's, and the
-// network begins ten seconds later.
+// network begins much later.
 func awaitInterval(ctx context.Context) {
-	now := time.Now()
+	now := time.Now() // Truncate counts from a midnight, as tor does
 	select {
 	case <-time.After(now.Truncate(firstInterval).Add(firstInterval).Sub(now)):
 	case <-ctx.Done():

@@ -3,10 +3,9 @@
 // tor program that is installed. Nothing leaves the machine.
 //
 // It is an engine first (Start), for tests and for the demonstration, and has a
-// few helpers for tests (Need, Shared). A network takes about 13 seconds to
-// carry its first onion connection, so one serves a whole test binary. A young
-// network stalls now and then for 20 to 45 seconds: try again with another
-// SOCKS user, as Dial does.
+// few helpers for tests (Need, Shared). A network takes about 18 seconds to
+// carry its first onion connection, so one serves a whole test binary. A
+// circuit fails now and then: try again with another SOCKS user, as Dial does.
 //
 // The settings are tor's own for testing networks; those that are not obvious
 // say why. Start with Start and Network.Client.
