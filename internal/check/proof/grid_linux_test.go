@@ -1,0 +1,252 @@
+package proof
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"tahoe-go/internal/network/netx"
+)
+
+// TestAnonymousGrid is a day in the life of a grid whose nodes hide: all of it
+// happens in the leak lab, step by step, over one Tor network.
+func TestAnonymousGrid(t *testing.T) {
+	w := newWorld(t)
+	g := &grid{world: w}
+	start := time.Now()
+	step := func(name string, f func(t *testing.T)) {
+		ok := t.Run(name, func(t *testing.T) { f(t); w.zero(t) })
+		t.Logf("%5.1fs  %s", time.Since(start).Seconds(), name)
+		if !ok {
+			t.FailNow()
+		}
+	}
+	step("servers", g.startServers)
+	step("roads", g.takeRoads)
+	step("isolation", func(t *testing.T) {})
+	step("put across an outage", g.putAcrossOutage)
+	step("get across an outage", g.getAcrossOutage)
+	step("without tor", g.withoutTor)
+	step("what others see", func(t *testing.T) {})
+	step("stop", func(*testing.T) { w.stopAll() })
+	step("secrets", func(t *testing.T) {})
+}
+
+// grid is what the steps share.
+type grid struct {
+	*world
+	onions []*node // storage servers that hide, in the lab
+	clears []*node // storage servers that do not, beside it
+	roads  []*road
+
+	mu   sync.Mutex // guards below
+	caps []string   // of what was stored
+}
+
+// startServers makes and runs three servers that hide, by each way there is to
+// have an onion service, and two on the clear network.
+func (g *grid) startServers(t *testing.T) {
+	for _, s := range []struct {
+		name    string
+		options []string
+		forward bool // tor delivers to a port, which has to be led into the lab
+	}{
+		{"onion1", []string{"--tor-launch", "--tor-executable=" + g.path("tor")}, false},
+		{"onion2", []string{"--tor-control-port=" + g.unixTor.Control.String()}, true},
+		{"onion3", []string{"--tor-control-port=" + g.tcpTor.Control.String()}, true},
+	} {
+		args := append([]string{"create-node", "--listen=tor", "--hide-ip", "--webport=none", "--nickname=" + s.name}, s.options...)
+		g.must(t, append(args, g.path(s.name))...)
+		if s.forward && g.lab != nil {
+			at := "127.0.0.1:" + g.setting(t, s.name, "onion.local_port")
+			g.lab.ForwardOut(at, at)
+		}
+		g.onions = append(g.onions, g.run(t, &node{name: s.name}))
+	}
+	for name, host := range map[string]string{"clear1": clearName, "clear2": clearName2} {
+		port := freePort(t)
+		_, _, err := g.do(t.Context(), command{open: true, args: []string{"create-node", "--webport=none", "--nickname=" + name,
+			fmt.Sprintf("--port=tcp:%d:interface=127.0.0.1", port), fmt.Sprintf("--location=tcp:%s:%d", host, port), g.path(name)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.clears = append(g.clears, g.run(t, &node{name: name, open: true}))
+	}
+	for _, n := range g.onions {
+		n.wait(t, " published at ")
+	}
+	for _, n := range g.clears {
+		n.wait(t, " running")
+	}
+}
+
+func freePort(t *testing.T) int {
+	t.Helper()
+	l, err := netx.Loopback{}.Listen(t.Context(), netx.Addr{Kind: netx.TCP, Host: "127.0.0.1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	a, err := netx.AddrOf(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.Port
+}
+
+// road is a way for a client to come to Tor.
+type road struct {
+	name    string
+	options []string // of create-client
+	config  string   // lines that the user adds
+	env     []string
+	clear   bool // it also uses servers on the clear network, through an exit
+
+	client *node
+}
+
+func (g *grid) allRoads() []*road {
+	unix := "[tor]\nsocks.port = " + g.unixTor.SOCKS.String() + "\n"
+	tcp := "[tor]\nsocks.port = tcp:" + hostPort(g.tcpTor.SOCKS) + "\n"
+	roads := []*road{
+		{name: "launched", options: []string{"--hide-ip"}, config: "[tor]\nlaunch = true\ntor.executable = " + g.path("tor") + "\n"},
+		{name: "unix", options: []string{"--hide-ip"}, config: unix, clear: true},
+		{name: "tcp", options: []string{"--hide-ip"}, config: tcp + "control.port = tcp:" + hostPort(g.tcpTor.Control) + "\n", clear: true},
+		{name: "tor_only", config: unix + "[node]\ntor_only.enabled = true\n", clear: true},
+	}
+	nothing := &road{name: "nothing"}
+	if g.lab != nil {
+		g.lab.ForwardIn("127.0.0.1:9050", hostPort(g.tcpTor.SOCKS))
+	} else { // a tor of this machine must not be found instead
+		nothing.env = []string{"TOR_SOCKS_HOST=127.0.0.1", "TOR_SOCKS_PORT=" + strconv.Itoa(g.tcpTor.SOCKS.Port)}
+	}
+	return append(roads, nothing)
+}
+
+// takeRoads makes a client for every road, and each stores and fetches.
+func (g *grid) takeRoads(t *testing.T) {
+	g.roads = g.allRoads()
+	var all sync.WaitGroup
+	for _, r := range g.roads {
+		all.Go(func() { t.Run(r.name, func(t *testing.T) { g.take(t, r) }) })
+	}
+	t.Run("commands without a node", g.otherCommands)
+	all.Wait()
+}
+
+func (g *grid) take(t *testing.T, r *road) {
+	servers := g.onions
+	if r.clear {
+		servers = append(servers[:len(servers):len(servers)], g.clears...)
+	}
+	n := len(servers)
+	g.must(t, append(append([]string{"create-client", "--webport=tcp:0:interface=127.0.0.1", "--nickname=" + r.name,
+		"--shares-needed=2", fmt.Sprintf("--shares-happy=%d", n), fmt.Sprintf("--shares-total=%d", n)}, r.options...), g.path(r.name))...)
+	g.add(t, r.name, r.config)
+	for _, s := range servers {
+		g.must(t, "-d", g.path(r.name), "add-server", filepath.Join(s.dir, "private", "server-entry.yaml"))
+	}
+	r.client = g.run(t, &node{name: r.name, env: r.env})
+	r.client.wait(t, fmt.Sprintf("storage servers: %d of %d connected", n, n))
+	data := content(300_000)
+	cap := g.put(t, r.client, data)
+	g.get(t, r.client, cap, data)
+	for _, args := range [][]string{{"status"}, {"status", "--json"}, {"status", "-v"}} {
+		out := g.must(t, append([]string{"-d", g.path(r.name)}, args...)...)
+		g.heard(out)
+		if args[len(args)-1] == "--json" && !json.Valid([]byte(out)) {
+			t.Errorf("status --json: %s", out)
+		}
+	}
+	r.client.alive(t)
+}
+
+// otherCommands have no business on any network.
+func (g *grid) otherCommands(t *testing.T) {
+	for _, args := range [][]string{{"version"}, {"--version"}, {"help"}, {"put", "--help"}, {"completion", "bash"}} {
+		g.must(t, args...)
+	}
+	for _, args := range [][]string{{"no-such-command"}, {"-d", g.path("nowhere"), "put", "/etc/hostname"}, {"-d", g.path("nowhere"), "status"},
+		{"create-client", "--hide-ip", "--webport=tcp:0:interface=192.0.2.1", g.path("refused")}} {
+		if _, _, err := g.do(t.Context(), command{args: args}); err == nil {
+			t.Errorf("tahoe %s works", strings.Join(args, " "))
+		}
+	}
+}
+
+func content(size int) []byte {
+	b := make([]byte, size)
+	var seed [32]byte
+	copy(seed[:], fmt.Sprint(rand.Uint64()))
+	rand.NewChaCha8(seed).Read(b)
+	return b
+}
+
+// put stores data and remembers the cap.
+func (g *grid) put(t *testing.T, n *node, data []byte) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	out, _, err := g.do(ctx, command{args: []string{"-d", n.dir, "put"}, stdin: string(data)})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, n.Tail(20))
+	}
+	return g.stored(t, out)
+}
+
+func (g *grid) stored(t *testing.T, out string) string {
+	t.Helper()
+	cap := strings.TrimSpace(out)
+	if !strings.HasPrefix(cap, "URI:CHK:") {
+		t.Fatalf("put printed %q", out)
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.caps = append(g.caps, cap)
+	return cap
+}
+
+// get fetches a file and compares it. The cap goes in over standard input: the
+// command line is for everybody to see.
+func (g *grid) get(t *testing.T, n *node, cap string, want []byte) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	got, _, err := g.do(ctx, command{args: []string{"-d", n.dir, "get", "-", "-"}, stdin: cap + "\n"})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, n.Tail(20))
+	}
+	if !bytes.Equal([]byte(got), want) {
+		t.Errorf("%d bytes came back that differ from the %d that were put", len(got), len(want))
+	}
+}
+
+// withoutTor: a client whose tor never comes does nothing at all, and says so.
+func (g *grid) withoutTor(t *testing.T) {
+	g.must(t, "create-client", "--hide-ip", "--webport=tcp:0:interface=127.0.0.1", "--shares-needed=1", "--shares-happy=1", "--shares-total=1", g.path("lost"))
+	g.add(t, "lost", "[tor]\nsocks.port = unix:"+g.path("no-tor-here")+"\n")
+	for _, s := range append(g.onions[:1:1], g.clears...) {
+		g.must(t, "-d", g.path("lost"), "add-server", filepath.Join(s.dir, "private", "server-entry.yaml"))
+	}
+	n := g.run(t, &node{name: "lost"})
+	n.wait(t, "client running")
+	n.wait(t, "Tor is not running")
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if out, _, err := g.do(ctx, command{args: []string{"-d", n.dir, "put"}, stdin: string(content(1000))}); err == nil {
+		t.Errorf("a put without Tor printed %q", out)
+	}
+	out := g.must(t, "-d", n.dir, "status")
+	if !strings.Contains(out, "NOT READY") || !strings.Contains(out, "Tor is not running") {
+		t.Errorf("status without Tor:\n%s", out)
+	}
+	n.alive(t)
+}
