@@ -202,7 +202,7 @@ func (k *keeper) proveSocket(ctx context.Context, s *service) bool {
 	if err != nil {
 		return false
 	}
-	test := &service{tor: k.tor, cfg: OnionConfig{Key: key, Port: s.cfg.Port}, addr: key.Address(), done: make(chan struct{}), socket: s.socket, proven: true}
+	test := &service{tor: k.tor, cfg: OnionConfig{Key: key, Port: s.cfg.Port}, addr: key.Address(), inbox: newInbox(), socket: s.socket, proven: true}
 	k.tor.mu.Lock()
 	k.tor.services = append(k.tor.services, test) // to receive events
 	k.kept[test] = true
@@ -240,9 +240,9 @@ func (k *keeper) switchToSocket(ctx context.Context, s *service) bool {
 	}
 	k.tor.log.Info("tor reaches the onion socket; port closed", "address", s.addr.String())
 	s.mu.Lock()
-	l := s.inner[s.port]
+	port := s.port
 	s.mu.Unlock()
-	l.Close()
+	s.shut(port)
 	return true
 }
 

@@ -7,7 +7,6 @@ import (
 	"net"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -48,7 +47,7 @@ func (t *Tor) ListenOnion(ctx context.Context, cfg OnionConfig) (net.Listener, e
 	if cfg.Key.IsZero() || cfg.Port < 1 || cfg.Port > 65535 {
 		return nil, errors.New("an onion service needs a key and a port between 1 and 65535")
 	}
-	s := &service{tor: t, cfg: cfg, addr: cfg.Key.Address(), conns: make(chan net.Conn), done: make(chan struct{})}
+	s := &service{tor: t, cfg: cfg, addr: cfg.Key.Address(), inbox: newInbox()}
 	if err := s.bind(ctx); err != nil {
 		return nil, fmt.Errorf("listening for the onion service: %w", err)
 	}
@@ -79,18 +78,14 @@ type service struct {
 	tor  *Tor
 	cfg  OnionConfig
 	addr onion.Address
+	*inbox
 
-	conns chan net.Conn
-	done  chan struct{} // closed by stop
-	once  sync.Once
-	wg    sync.WaitGroup // of the accept loops
-	live  bool           // tor has it; owned by the keeper of the day
+	live bool // tor has it; owned by the keeper of the day
 
 	mu      sync.Mutex // guards below
 	port    netx.Addr  // bound; zero when tor delivers to the socket only
 	socket  netx.Addr  // bound; zero when there is none
 	proven  bool       // tor reaches the socket
-	inner   map[netx.Addr]net.Listener
 	desc    descriptors
 	uploads chan struct{} // closed at the first UPLOADED after it was added
 }
@@ -99,7 +94,6 @@ var _ net.Listener = (*service)(nil)
 
 // bind opens what tor is to deliver to.
 func (s *service) bind(ctx context.Context) error {
-	s.inner = map[netx.Addr]net.Listener{}
 	if s.tor.runDir != nil && s.tor.runDir.unix {
 		s.proven = true
 		return s.listen(ctx, netx.Addr{Kind: netx.Unix, Host: s.tor.runDir.onion(s.addr, s.cfg.Port)})
@@ -114,7 +108,7 @@ func (s *service) bind(ctx context.Context) error {
 }
 
 func (s *service) listen(ctx context.Context, a netx.Addr) error {
-	l, err := s.tor.cfg.Local.Listen(ctx, a)
+	a, err := s.open(ctx, s.tor.cfg.Local, a)
 	if err != nil {
 		return err
 	}
@@ -123,49 +117,9 @@ func (s *service) listen(ctx context.Context, a netx.Addr) error {
 	if a.Kind == netx.Unix {
 		s.socket = a
 	} else {
-		if tcp, ok := l.Addr().(*net.TCPAddr); ok {
-			a.Port = tcp.Port
-		}
 		s.port = a
 	}
-	s.inner[a] = l
-	s.wg.Go(func() { s.accept(l) })
 	return nil
-}
-
-// accept moves connections from one inner listener to Accept.
-func (s *service) accept(l net.Listener) {
-	for {
-		c, err := l.Accept()
-		if err != nil {
-			if errors.Is(err, net.ErrClosed) {
-				return
-			}
-			select { // out of descriptors, most likely
-			case <-time.After(100 * time.Millisecond):
-				continue
-			case <-s.done:
-				return
-			}
-		}
-		select {
-		case s.conns <- c:
-		case <-s.done:
-			c.Close()
-			return
-		}
-	}
-}
-
-// Accept waits for the next connection from Tor. The other end's address is
-// not known to anyone here.
-func (s *service) Accept() (net.Conn, error) {
-	select {
-	case c := <-s.conns:
-		return c, nil
-	case <-s.done:
-		return nil, net.ErrClosed
-	}
 }
 
 // Addr returns the onion address and port.
@@ -187,17 +141,6 @@ func (s *service) Close() error {
 		l.Services = slices.DeleteFunc(l.Services, func(st ServiceStatus) bool { return st.Address == s.addr })
 	})
 	return nil
-}
-
-// stop closes the listeners and waits for the accept loops.
-func (s *service) stop() {
-	s.once.Do(func() { close(s.done) })
-	s.mu.Lock()
-	for _, l := range s.inner {
-		l.Close()
-	}
-	s.mu.Unlock()
-	s.wg.Wait()
 }
 
 // target returns where tor is to deliver, as ADD_ONION writes it.
@@ -257,58 +200,3 @@ func (s *service) onDescriptor(e control.Event) {
 }
 
 func (s *service) status(f func(st *ServiceStatus)) { s.tor.board.service(s.addr, s.cfg.Port, f) }
-
-// descriptors counts the directories of one service.
-type descriptors struct {
-	at map[string]upload // by directory
-}
-
-type upload struct {
-	when time.Time
-	ok   bool
-}
-
-// Tor uploads descriptors again within two hours; a directory not heard of for
-// longer is none of the service's any more.
-const (
-	descriptorLife  = 3 * time.Hour
-	directoriesMost = 256
-)
-
-// event takes "UPLOAD address auth directory …", "UPLOADED …" or "FAILED …".
-func (d *descriptors) event(e control.Event, now time.Time) {
-	if len(e.Words) < 4 {
-		return
-	}
-	name, _, _ := strings.Cut(e.Words[3], "~")
-	for at, u := range d.at {
-		if now.Sub(u.when) > descriptorLife {
-			delete(d.at, at)
-		}
-	}
-	if d.at == nil {
-		d.at = map[string]upload{}
-	}
-	if _, known := d.at[name]; !known && len(d.at) >= directoriesMost {
-		return
-	}
-	switch e.Words[0] {
-	case "UPLOAD":
-		d.at[name] = upload{now, d.at[name].ok}
-	case "UPLOADED":
-		d.at[name] = upload{now, true}
-	case "FAILED":
-		if e.Words[2] == "UNKNOWN" { // else a download: somebody here dials the service
-			d.at[name] = upload{now, false}
-		}
-	}
-}
-
-func (d *descriptors) count() (uploaded, asked int) {
-	for _, u := range d.at {
-		if u.ok {
-			uploaded++
-		}
-	}
-	return uploaded, len(d.at)
-}
