@@ -134,3 +134,22 @@ func BenchmarkRead(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkSlotChange is the durable overwrite of one mutable share of 4 KiB,
+// as a directory edit is: four syncs, of the redo file and its directory, the
+// share and its directory.
+func BenchmarkSlotChange(b *testing.B) {
+	for _, size := range []int{4 << 10, 1 << 20} {
+		b.Run(fmt.Sprint(size>>10, "KiB"), func(b *testing.B) {
+			s := openTest(b, Config{})
+			data := make([]byte, size)
+			b.SetBytes(int64(size))
+			for b.Loop() {
+				data[0]++
+				if _, err := s.TestAndWrite(b.Context(), siA, testEnabler, benchSecrets, slotWrites{0: put(0, data)}, nil); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}

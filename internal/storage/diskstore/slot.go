@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 
+	"tahoe-go/internal/codec/base32"
 	"tahoe-go/internal/storage"
 )
 
@@ -123,7 +124,7 @@ func (s *Store) TestAndWrite(ctx context.Context, si storage.Index, we storage.W
 	}
 	result, err := s.testAndWrite(si, we, ls, writes, spans)
 	if e, ok := errors.AsType[*storage.BadWriteEnablerError](err); ok {
-		s.cfg.Log.Warn("bad write enabler", "si", si.Short(), "recordedby", fmt.Sprintf("%x", e.NodeID))
+		s.cfg.Log.Warn("bad write enabler", "si", si.Short(), "recordedby", base32.Encode(e.NodeID[:]))
 	}
 	if err != nil {
 		return nil, fmt.Errorf("writing slot %s: %w", si.Short(), noSpace(err))

@@ -49,7 +49,8 @@ type Config struct {
 type Timeouts struct {
 	Dial time.Duration // connecting, and again the TLS handshake; 0: the hint
 	// Call is for one request from start to end, with up to 1 MiB of share
-	// data and a new connection if need be. 0: the hint for dialling and
+	// data and a new connection if need be; each further MiB, in the one call
+	// that may have more, TestAndWrite, adds as much. 0: the hint for dialling and
 	// twice that for stalling, and no less than a minute.
 	Call time.Duration
 }

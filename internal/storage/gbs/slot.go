@@ -14,7 +14,7 @@ import (
 const smallBody = 64 << 10
 
 // testAndWrite answers POST mutable/SI/read-test-write. The whole message is
-// in memory while it is done.
+// in memory until it is done.
 func (c *call) testAndWrite() error {
 	sec, err := parseSecrets(c.r.Header, writeEnabler, renewSecret, cancelSecret)
 	if err != nil {
@@ -40,6 +40,7 @@ func (c *call) testAndWrite() error {
 	we := storage.NewWriteEnabler([32]byte([]byte(sec[writeEnabler].Reveal())))
 	ls := storage.LeaseSecrets{Renew: sec[renewSecret], Cancel: sec[cancelSecret]}
 	got, err := c.h.cfg.Server.TestAndWrite(c.r.Context(), c.path.si, we, ls, req.writes, req.spans)
+	release()
 	if errors.Is(err, storage.ErrTooLarge) {
 		return errSlotTooLarge
 	}
@@ -61,7 +62,8 @@ func worstAnswer(spans []storage.Span) int64 {
 }
 
 // readLarge reads a CBOR body of at most limit bytes. Memory is taken as bytes
-// arrive, not as they are announced. The caller calls release in any case.
+// arrive, not as they are announced. The caller calls release in any case,
+// and may again.
 func (c *call) readLarge(limit int64) (body []byte, release func(), err error) {
 	room := c.h.slotBodies.new()
 	if err := checkContentType(c.r.Header); err != nil {
