@@ -205,15 +205,18 @@ func rate(name string, size int, took time.Duration, limit float64, note string)
 func (r *rig) watch(mb float64, f func() error) (note string, err error) {
 	start, all, client, servers, own := time.Now(), busy(), r.clientCPU(), r.serverCPU(), ownCPU()
 	err = f()
-	took := time.Since(start) * time.Duration(runtime.NumCPU())
+	took := time.Since(start)
 	c, s, o := r.clientCPU()-client, r.serverCPU()-servers, ownCPU()-own
-	others := max(busy()-all-c-s-o, 0)
-	share := func(d time.Duration) int { return int(100 * d / max(took, 1)) }
-	note = fmt.Sprintf("processors: client %d %%, servers %d %%, bench %d %%, strangers %d %%", share(c), share(s), share(o), share(others))
+	note = fmt.Sprintf("processors: client %d %%, servers %d %%, bench %d %%, strangers %d %%", share(c, took), share(s, took), share(o, took), share(busy()-all-c-s-o, took))
 	if used := c + s + o; mb > 0 && used > 0 {
 		note += fmt.Sprintf("; %.0f MB per processor second", mb/used.Seconds())
 	}
 	return note, err
+}
+
+// share is how much of all processors' time was used, in percent.
+func share(used, span time.Duration) int {
+	return int(max(100*used/max(span*time.Duration(runtime.NumCPU()), 1), 0))
 }
 
 func (r *rig) clientCPU() time.Duration { d, _ := r.client.CPU(); return d }

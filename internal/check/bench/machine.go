@@ -27,13 +27,13 @@ type machine struct {
 	sha, aes   float64 // one core
 	tls1, tls4 float64 // over loopback by 1 and 4 connections, both ends here
 	tlsCPU     float64 // per processor second of both ends together
-	file       float64 // writing files in the page cache, one core
+	file       float64 // writing new files, into the page cache, one core
 }
 
 // String is for people.
 func (m machine) String() string {
-	return fmt.Sprintf("bare machine, MB/s: SHA-256 %s, AES-128-CTR %s, TLS 1.3 over loopback %s (4 connections %s), writing to files %s",
-		number(m.sha), number(m.aes), number(m.tls1), number(m.tls4), number(m.file))
+	return fmt.Sprintf("bare machine, MB/s: SHA-256 %s, AES-128-CTR %s, TLS 1.3 over loopback %s (4 connections %s, %s per processor second of both ends), writing to files %s",
+		number(m.sha), number(m.aes), number(m.tls1), number(m.tls4), number(m.tlsCPU), number(m.file))
 }
 
 // chunk is what the measurements below work in.
@@ -48,20 +48,7 @@ func measureMachine(ctx context.Context) (m machine, err error) {
 	stream := cipher.NewCTR(block, make([]byte, 16))
 	m.sha = best(func() { sha256.Sum256(buf) })
 	m.aes = best(func() { stream.XORKeyStream(buf, buf) })
-	f, err := os.CreateTemp("", "tahoe-bench-")
-	if err != nil {
-		return m, err
-	}
-	defer os.Remove(f.Name())
-	defer f.Close()
-	m.file = best(func() {
-		if pos, _ := f.Seek(0, io.SeekCurrent); pos > 64<<20 {
-			f.Seek(0, io.SeekStart)
-		}
-		_, werr := f.Write(buf)
-		err = errors.Join(err, werr)
-	})
-	if err != nil {
+	if m.file, err = measureFile(buf); err != nil {
 		return m, err
 	}
 	for range 6 { // the best, as above
@@ -75,6 +62,8 @@ func measureMachine(ctx context.Context) (m machine, err error) {
 		}
 		m.tls1, m.tls4, m.tlsCPU = max(m.tls1, one), max(m.tls4, four), max(m.tlsCPU, perCPU)
 	}
+	// With neighbours on the machine the clock shows too little.
+	m.tls4 = max(m.tls4, m.tlsCPU*float64(runtime.NumCPU()))
 	return m, nil
 }
 
@@ -89,6 +78,28 @@ func best(f func()) float64 {
 		least = min(least, time.Since(start))
 	}
 	return 4 * chunk / 1e6 / least.Seconds()
+}
+
+// measureFile is the best of several new files, which stay in the page cache.
+func measureFile(buf []byte) (best float64, err error) {
+	const size = 32 << 20
+	for range 8 {
+		f, err := os.CreateTemp("", "tahoe-bench-")
+		if err != nil {
+			return 0, err
+		}
+		start := time.Now()
+		for range size / len(buf) {
+			if _, err := f.Write(buf); err != nil {
+				return 0, err
+			}
+		}
+		best = max(best, size/1e6/time.Since(start).Seconds())
+		if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
+			return 0, err
+		}
+	}
+	return best, nil
 }
 
 // measureTLS sends through so many connections at once for a while.
