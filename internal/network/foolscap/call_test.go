@@ -85,10 +85,10 @@ func TestCallErrors(t *testing.T) {
 				t.Fatalf("the next call: %v, %v", got, err)
 			}
 		}
-		for _, named := range [][]banana.Pair{{{Key: "a", Value: 1}}, {{Key: "zzz", Value: 1}}} {
-			_, err := ref.conn.call(ctx, ref.to.clid, "typed", nil, []any{[]byte("x"), 1}, named)
-			if re, ok := errors.AsType[*RemoteError](err); !ok || re.Type != typeViolation {
-				t.Errorf("%v: %v", named, err)
+		for name, want := range map[string]string{"a": "argument a is given twice", "zzz": "unknown argument"} {
+			_, err := ref.conn.call(ctx, ref.to.clid, "typed", nil, []any{[]byte("x"), 1}, []banana.Pair{{Key: name, Value: []byte("y")}})
+			if re, ok := errors.AsType[*RemoteError](err); !ok || re.Type != typeViolation || !strings.Contains(re.Value, want) {
+				t.Errorf("%s: %v", name, err)
 			}
 		}
 		_, err := ref.conn.call(ctx, 99, "echo", nil, nil, nil)
@@ -179,6 +179,85 @@ func TestReferences(t *testing.T) {
 	})
 }
 
+// TestReferencesInVain: those in messages that are not sent, or refused, are
+// let go.
+func TestReferencesInVain(t *testing.T) {
+	bubble(t, func(r *rig) {
+		t, ctx := r.t, r.t.Context()
+		_, bob, ref := r.pair(0, 1, Limits{}, Limits{}, echo)
+		if _, err := ref.Call(ctx, "echo", nil, banana.List{&Object{}, struct{}{}}); err == nil {
+			t.Error("a struct was sent")
+		}
+		if n := count(ref.conn).lent; n != 0 {
+			t.Errorf("%d objects are lent by a call that was not made", n)
+		}
+		canary := &Object{}
+		_, err := ref.Call(ctx, "echo", nil, banana.List{canary, banana.Dict{{Key: banana.List{}, Value: 1}}})
+		if re, ok := errors.AsType[*RemoteError](err); !ok || re.Type != typeViolation {
+			t.Errorf("got %v", err)
+		}
+		_, err = ref.Call(ctx, "echo", banana.ListOf(banana.None(), 2), banana.List{nil, &Object{}})
+		if _, ok := errors.AsType[*banana.Violation](err); !ok {
+			t.Errorf("got %v", err)
+		}
+		time.Sleep(time.Second)
+		if a, b := count(ref.conn), count(bob.Conns()[0]); a.lent != 0 || b.held != 0 || b.lent != 1 {
+			t.Errorf("alice has %+v, bob %+v", a, b)
+		}
+	})
+}
+
+// TestReferenceOnWire: the interface and the address go with an object once,
+// and an address of another Tub is refused.
+func TestReferenceOnWire(t *testing.T) {
+	bubble(t, func(r *rig) {
+		t := r.t
+		bob := r.tub("bob", 1, Limits{})
+		r.listen("bob", bob)
+		eve := r.intrude(bob)
+		time.Sleep(time.Second)
+		c := bob.Conns()[0]
+		f := bob.Register(NewSwissnum(), echo)
+		ours := wire(func(e *banana.Encoder) {
+			for i := range 2 {
+				n := e.Open("answer")
+				e.Int(int64(i + 1))
+				ref := e.Open("my-reference")
+				e.Int(1)
+				if i == 0 {
+					e.Bytes([]byte(echo.Iface))
+					e.Bytes([]byte(f.Reveal()))
+				}
+				e.Close(ref)
+				e.Close(n)
+			}
+		})
+		for i := range 2 {
+			c.send(t.Context(), func(e *banana.Encoder) error { return encodeAnswer(e, int64(i+1), echo) })
+		}
+		expect(t, eve.r, "two references", ours)
+
+		foreign := f
+		foreign.TubID = strings.Repeat("a", 32)
+		done := make(chan error)
+		go func() { _, err := c.call(t.Context(), 1, "x", nil, nil, nil); done <- err }()
+		time.Sleep(time.Second)
+		eve.Write(wire(func(e *banana.Encoder) {
+			n := e.Open("answer")
+			e.Int(1)
+			ref := e.Open("my-reference")
+			e.Int(7)
+			e.Bytes(nil)
+			e.Bytes([]byte(foreign.Reveal()))
+			e.Close(ref)
+			e.Close(n)
+		}))
+		if err := <-done; err == nil || !strings.Contains(err.Error(), "another Tub") {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
 // TestThirdParty: a reference is good on its own connection only.
 func TestThirdParty(t *testing.T) {
 	bubble(t, func(r *rig) {
@@ -259,6 +338,7 @@ func TestCancel(t *testing.T) {
 			}
 			return banana.List{&Object{}, []byte("late")}, nil
 		}},
+		"bytes": {Concurrent: true, Do: func(context.Context, *Call) (any, error) { time.Sleep(10 * time.Second); return []byte("late"), nil }},
 		"take": {Args: []Arg{{Name: "b", Schema: banana.Bytes(2 << 20)}}, Limit: 3 << 20, Do: func(_ context.Context, c *Call) (any, error) {
 			return c.Bytes(0), nil
 		}},
@@ -272,7 +352,16 @@ func TestCancel(t *testing.T) {
 		if _, err := ref.Call(ctx, "slow", nil); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
+		buf := []byte("mine")
+		late, stop := context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		if _, err := ref.Call(late, "bytes", banana.Into(buf)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Error(err)
+		}
 		time.Sleep(20 * time.Second)
+		if string(buf) != "mine" {
+			t.Errorf("an answer was written to a buffer after the call: %q", buf)
+		}
 		if n := count(bob.Conns()[0]).lent; n != 1 {
 			t.Errorf("bob still lends %d objects; want that which was dialled", n)
 		}
@@ -303,6 +392,33 @@ func TestCancel(t *testing.T) {
 		r.net.Heal("alice", "bob")
 		if _, err := ref.Call(t.Context(), "take", nil, block); err != nil {
 			t.Errorf("after that: %v", err)
+		}
+	})
+}
+
+// TestNoAnswers: a peer that answers no call is given up, though it is there.
+func TestNoAnswers(t *testing.T) {
+	bubble(t, func(r *rig) {
+		hang := &Object{Methods: map[string]*Method{"hang": {Concurrent: true, Do: func(ctx context.Context, _ *Call) (any, error) {
+			<-ctx.Done()
+			return nil, nil
+		}}}}
+		_, _, ref := r.pair(0, 1, Limits{Calls: 10}, Limits{}, hang)
+		for range 9 {
+			ctx, cancel := context.WithTimeout(r.t.Context(), time.Second)
+			if _, err := ref.Call(ctx, "hang", nil); !errors.Is(err, context.DeadlineExceeded) {
+				r.t.Error(err)
+			}
+			cancel()
+		}
+		if ref.conn.Err() != nil {
+			r.t.Fatal("given up too early")
+		}
+		ctx, cancel := context.WithTimeout(r.t.Context(), time.Second)
+		defer cancel()
+		ref.Call(ctx, "hang", nil)
+		if !errors.Is(ref.conn.Err(), errNoAnswers) {
+			r.t.Errorf("got %v", ref.conn.Err())
 		}
 	})
 }

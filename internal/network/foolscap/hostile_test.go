@@ -295,14 +295,14 @@ func TestBackpressure(t *testing.T) {
 func TestBothWaysAtOnce(t *testing.T) {
 	bubble(t, func(r *rig) {
 		t, ctx := r.t, r.t.Context()
-		small := Limits{CallBytes: 512 << 10}
+		small := Limits{CallBytes: 256 << 10}
 		alice, bob, ref := r.pair(0, 1, small, small, echo)
 		back, err := bob.Dial(ctx, alice.Register(NewSwissnum(), &Object{Methods: echo.Methods}), DialOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		const calls = 50
-		block := make([]byte, 200<<10)
+		const calls = 60
+		block := make([]byte, 100<<10)
 		done := make(chan error, 2*calls)
 		for range calls {
 			for _, to := range []*Ref{ref, back} {

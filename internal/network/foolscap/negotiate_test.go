@@ -76,6 +76,19 @@ func TestWrongTub(t *testing.T) {
 	})
 }
 
+// TestMyself: nobody connects with this Tub's own certificate.
+func TestMyself(t *testing.T) {
+	bubble(t, func(r *rig) {
+		bob := r.tub("bob", 1, Limits{})
+		r.listen("bob", bob)
+		f := r.knock(bob.TubID()).secure(1)
+		f.Write(goodHello(1).encode())
+		if b, err := readBlock(f.r); err != nil || b["error"] != "connected to myself" {
+			r.t.Errorf("got %v, %v", b, err)
+		}
+	})
+}
+
 // far is the other side of a connection, played by hand.
 type far struct {
 	t *testing.T
