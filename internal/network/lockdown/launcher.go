@@ -1,11 +1,13 @@
 package lockdown
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os/exec"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -18,9 +20,9 @@ import (
 type Launcher struct {
 	Command []string // program and arguments
 	Env     []string // of the program; nil: that of the launcher
-	// Orders comes from the process that is locked down: a line asks for the
-	// program to be stopped and run again, the end (also that of the other
-	// process) to be stopped for good.
+	// Orders comes from the process that is locked down: the line "keep" says
+	// that the program works, any other asks for it to be stopped and run again,
+	// the end (also that of the other process) to be stopped for good.
 	Orders io.Reader
 	Output io.Writer // what the program writes
 	// Pause before running it again, doubled each time up to a minute unless it
@@ -34,9 +36,13 @@ const (
 	launcherLong  = time.Minute
 )
 
+// Keep is the line that says that the program works.
+const Keep = "keep"
+
 // Run returns nil when it was told to stop or ctx has ended, and the program
 // is no more. It returns an error if the program cannot be run, or ends by
-// itself within seconds the first time: running it again would not help.
+// itself within seconds the first time, before "keep": running it again would
+// not help.
 func (l Launcher) Run(ctx context.Context) error {
 	if l.Pause == 0 {
 		l.Pause = time.Second
@@ -44,7 +50,8 @@ func (l Launcher) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	again := make(chan bool, 1)
-	go l.listen(cancel, again) // ends with Orders, or the process
+	var works atomic.Bool
+	go l.listen(cancel, again, &works) // ends with Orders, or the process
 	pause := l.Pause
 	for first := true; ; first = false {
 		started := time.Now()
@@ -55,7 +62,7 @@ func (l Launcher) Run(ctx context.Context) error {
 		case asked:
 			pause = l.Pause
 			continue
-		case first && time.Since(started) < launcherFirst:
+		case first && !works.Load() && time.Since(started) < launcherFirst:
 			if err == nil {
 				err = errors.New("it ended at once")
 			}
@@ -73,20 +80,25 @@ func (l Launcher) Run(ctx context.Context) error {
 	}
 }
 
-// listen reads the orders.
-func (l Launcher) listen(stop func(), again chan<- bool) {
+// listen reads the orders. They come from a process that may have gone wrong:
+// a line that does not fit is cut, and asks to run again as any other.
+func (l Launcher) listen(stop func(), again chan<- bool, works *atomic.Bool) {
 	defer stop()
-	var b [1]byte
+	r := bufio.NewReaderSize(l.Orders, 64)
 	for {
-		n, err := l.Orders.Read(b[:])
-		if n > 0 && b[0] == '\n' {
+		line, cut, err := r.ReadLine()
+		if err != nil {
+			return
+		}
+		switch {
+		case cut:
+		case string(line) == Keep:
+			works.Store(true)
+		default:
 			select {
 			case again <- true:
 			default: // asked already
 			}
-		}
-		if err != nil {
-			return
 		}
 	}
 }

@@ -67,6 +67,26 @@ func TestLauncher(t *testing.T) {
 	}
 }
 
+// A program that has worked is run again, however soon it ends.
+func TestLauncherKeepsWhatWorks(t *testing.T) {
+	orders, next, ended := launch(t, "echo $$; exec sleep 1000")
+	first := next()
+	io.WriteString(orders, Keep+"\n"+strings.Repeat("x", 1000)+"\n")
+	second := next()
+	p, err := os.FindProcess(second)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Kill()
+	if third := next(); third == second || first == second {
+		t.Errorf("it ran as %d, %d, %d", first, second, third)
+	}
+	orders.Close()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestLauncherOfWhatCannotRun(t *testing.T) {
 	for _, tt := range []struct{ script, want string }{
 		{"exit 3", "exit status 3"},

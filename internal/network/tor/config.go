@@ -36,9 +36,9 @@ type Config struct {
 	ExtraTorrc []string // lines added to its configuration
 	// Launcher is a program and its first arguments that runs tor for us: it
 	// gets tor's command line behind them, runs it, and again when it ends or a
-	// line comes on its standard input, until that ends. For a process that
-	// will not be able to launch a useful tor later (lockdown.Launcher). Empty:
-	// tor is run directly.
+	// line comes on its standard input, until that ends; the line "keep" only
+	// says that tor has come up. For a process that will not be able to launch a
+	// useful tor later (lockdown.Launcher). Empty: tor is run directly.
 	Launcher []string
 	// Dir is the node's private folder (0700), absolute. Needed by Launch.
 	Dir string

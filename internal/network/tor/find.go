@@ -74,7 +74,9 @@ func (e *NotFoundError) Error() string {
 	var places []string
 	var denied, shut *netx.Addr
 	for _, l := range e.Looked {
-		places = append(places, l.At.String())
+		if at := l.At.String(); !slices.Contains(places, at) {
+			places = append(places, at)
+		}
 		if auth, ok := errors.AsType[*control.AuthError](l.Err); ok {
 			return auth.Error()
 		}

@@ -140,11 +140,21 @@ func (p *process) obituary() error {
 }
 
 // again has the launcher run tor again, if there is a launcher.
-func (p *process) again() bool {
+func (p *process) again() bool { return p.order("again") }
+
+// works notes that tor has answered.
+func (p *process) works() {
+	if p.looks > 0 {
+		p.order("keep")
+	}
+	p.looks = 0
+}
+
+func (p *process) order(line string) bool {
 	if p.orders == nil {
 		return false
 	}
-	_, err := io.WriteString(p.orders, "again\n")
+	_, err := io.WriteString(p.orders, line+"\n")
 	return err == nil
 }
 

@@ -137,7 +137,7 @@ func (t *Tor) controlled(ctx context.Context, c *control.Conn, at netx.Addr) err
 		return err
 	}
 	if t.proc != nil {
-		t.proc.looks = 0
+		t.proc.works()
 	}
 	t.log.Info("tor found", "control", at.String(), "socks", socks.String())
 	t.board.update(func(l *Ladder) {
