@@ -158,6 +158,7 @@ func TestUnhappyNamesEveryServerAndLeavesNothing(t *testing.T) {
 
 func TestNoServers(t *testing.T) {
 	c := newClient(t, &testGrid{}, 3, 7, 10)
+	c.c.Patience.Outage = time.Hour // none is lost: there was none
 	if _, err := c.Upload(t.Context(), source(content(1000)), nil); !errors.Is(err, ErrNoServers) {
 		t.Errorf("error %v, want ErrNoServers", err)
 	}

@@ -44,7 +44,7 @@ func lostServers(err error) bool {
 func mayPass(err error) bool {
 	e, ok := errors.AsType[*UnhappyError](err)
 	if !ok {
-		return true // there is no server at all
+		return false // not one was there to begin with
 	}
 	for _, s := range e.Servers {
 		if s.Err != nil && s.Err != errRefused && (unheard(s.Err) || forgotten(s.Err)) {
