@@ -17,7 +17,7 @@ import (
 // has bootstrapped, listens at 127.0.0.1:9050 and 9051 and wants no
 // authentication.
 type Config struct {
-	Host    *Host
+	Host    netx.Network // the machine: a *Host, or netx.Loopback for a tor that other processes use
 	Control []netx.Addr
 	SOCKS   []netx.Addr
 	Net     *Net // where its onion services are known; nil: a net of its own
@@ -206,7 +206,9 @@ func (t *Tor) Stop() {
 	}
 	t.wg.Wait()
 	for _, a := range slices.Concat(t.cfg.Control, t.cfg.SOCKS) { // AfterFunc may lag
-		t.cfg.Host.forget(a)
+		if h, ok := t.cfg.Host.(*Host); ok {
+			h.forget(a)
+		}
 	}
 }
 
