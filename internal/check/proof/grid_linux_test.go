@@ -31,13 +31,13 @@ func TestAnonymousGrid(t *testing.T) {
 	}
 	step("servers", g.startServers)
 	step("roads", g.takeRoads)
-	step("isolation", func(t *testing.T) {})
+	step("isolation", g.checkIsolation)
 	step("put across an outage", g.putAcrossOutage)
 	step("get across an outage", g.getAcrossOutage)
 	step("without tor", g.withoutTor)
-	step("what others see", func(t *testing.T) {})
+	step("what others see", g.knockAndSearch)
 	step("stop", func(*testing.T) { w.stopAll() })
-	step("secrets", func(t *testing.T) {})
+	step("secrets", g.searchForSecrets)
 }
 
 // grid is what the steps share.
@@ -47,8 +47,12 @@ type grid struct {
 	clears []*node // storage servers that do not, beside it
 	roads  []*road
 
-	mu   sync.Mutex // guards below
-	caps []string   // of what was stored
+	streams streams // of the tor with unix sockets
+	pages   []page  // that gateways gave
+
+	mu    sync.Mutex // guards below
+	caps  []string   // of what was stored
+	plain []string   // a piece of each file
 }
 
 // startServers makes and runs three servers that hide, by each way there is to
@@ -80,6 +84,7 @@ func (g *grid) startServers(t *testing.T) {
 		}
 		g.clears = append(g.clears, g.run(t, &node{name: name, open: true}))
 	}
+	g.streams.watch(g.t, g.unixTor.Dial)
 	for _, n := range g.onions {
 		n.wait(t, " published at ")
 	}
@@ -199,10 +204,10 @@ func (g *grid) put(t *testing.T, n *node, data []byte) string {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, n.Tail(20))
 	}
-	return g.stored(t, out)
+	return g.stored(t, out, data)
 }
 
-func (g *grid) stored(t *testing.T, out string) string {
+func (g *grid) stored(t *testing.T, out string, data []byte) string {
 	t.Helper()
 	cap := strings.TrimSpace(out)
 	if !strings.HasPrefix(cap, "URI:CHK:") {
@@ -211,6 +216,7 @@ func (g *grid) stored(t *testing.T, out string) string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.caps = append(g.caps, cap)
+	g.plain = append(g.plain, string(data[:32]))
 	return cap
 }
 
@@ -239,12 +245,13 @@ func (g *grid) withoutTor(t *testing.T) {
 	n := g.run(t, &node{name: "lost"})
 	n.wait(t, "client running")
 	n.wait(t, "Tor is not running")
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	if out, _, err := g.do(ctx, command{args: []string{"-d", n.dir, "put"}, stdin: string(content(1000))}); err == nil {
-		t.Errorf("a put without Tor printed %q", out)
+	out, said, err := g.do(ctx, command{args: []string{"-d", n.dir, "put"}, stdin: string(content(1000))})
+	if err == nil || out != "" || !strings.Contains(said, "no storage server") {
+		t.Errorf("a put without Tor printed %q, said %q and ended with %v", out, said, err)
 	}
-	out := g.must(t, "-d", n.dir, "status")
+	out = g.must(t, "-d", n.dir, "status")
 	if !strings.Contains(out, "NOT READY") || !strings.Contains(out, "Tor is not running") {
 		t.Errorf("status without Tor:\n%s", out)
 	}

@@ -111,7 +111,7 @@ func (g *grid) putAcrossOutage(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v\n%s", err, n.Tail(30))
 		}
-		cap := g.stored(t, out)
+		cap := g.stored(t, out, data)
 		g.get(t, n, cap, data)
 	})
 }

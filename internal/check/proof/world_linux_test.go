@@ -39,8 +39,9 @@ type world struct {
 	// The machine's tors: one with unix sockets, one with TCP ports.
 	unixTor, tcpTor *tortest.Node
 
-	mu    sync.Mutex // guards below
-	nodes []*node
+	mu    sync.Mutex   // guards below
+	nodes []*node      // that run
+	made  []*node      // all that ever did
 	said  bytes.Buffer // what commands printed, but for the caps
 }
 
@@ -185,7 +186,7 @@ func (w *world) run(t *testing.T, n *node) *node {
 	}
 	n.Process = p
 	w.mu.Lock()
-	w.nodes = append(w.nodes, n)
+	w.nodes, w.made = append(w.nodes, n), append(w.made, n)
 	w.mu.Unlock()
 	return n
 }
