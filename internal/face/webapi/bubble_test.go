@@ -159,6 +159,51 @@ func TestWaitsForServers(t *testing.T) {
 	})
 }
 
+// All servers have failed their first try: an upload has them tried again,
+// says so, and is stored when they come. A download that too few servers could
+// answer waits for more.
+func TestOutwaitsAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t, 5, func(c *Config) { c.Outage = 20 * time.Second })
+		all := g.grid.peers
+		retries, status := 0, ""
+		back := func(n int, after time.Duration) {
+			g.grid.connect(all, n)
+			g.grid.retry = func() {
+				retries++
+				time.AfterFunc(after/2, func() {
+					active, _ := g.h.ops.views("", nil)
+					status = active[0].Status
+				})
+				time.AfterFunc(after, func() { g.grid.connect(all, 5) })
+			}
+		}
+		start := time.Now()
+		back(1, 10*time.Second)
+		cap := g.put(t, pattern(5000))
+		if took := time.Since(start); retries != 1 || took < 10*time.Second || took > 11*time.Second {
+			t.Errorf("stored after %v and %d retries", took, retries)
+		}
+		if want := "waiting for servers: 1 of 5 connected, the others are tried again"; status != want {
+			t.Errorf("meanwhile it said %q, want %q", status, want)
+		}
+		back(2, 5*time.Second)
+		if resp, body := g.do(t, g.request(t, t.Context(), "GET", "/uri/"+cap, nil)); resp.StatusCode != http.StatusOK || body != string(pattern(5000)) {
+			t.Errorf("%d %s", resp.StatusCode, body)
+		}
+		if retries != 2 {
+			t.Errorf("%d retries after a download, want 2", retries)
+		}
+		// Not forever: the error comes when the time is over.
+		back(1, time.Hour)
+		start = time.Now()
+		resp, body := g.do(t, g.request(t, t.Context(), "PUT", "/uri", bytes.NewReader(pattern(6000))))
+		if took := time.Since(start); resp.StatusCode != http.StatusInternalServerError || took < 20*time.Second || took > 40*time.Second {
+			t.Errorf("%d %s after %v", resp.StatusCode, body, took)
+		}
+	})
+}
+
 // The client leaves: a download and an upload that hang on the servers end.
 func TestClientLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -395,7 +440,9 @@ func TestPanic(t *testing.T) {
 func TestHostileNames(t *testing.T) {
 	g := newGateway(t, 5, func(c *Config) {
 		c.Nickname = "</title><script>alert(1)</script>"
-		c.Ladder = func() []Rung { return []Rung{{"found", "failed", "<script>alert(2)</script>"}} }
+		c.Ladder = func() []Rung {
+			return []Rung{{"found", "failed", "<script>alert(2)</script>", []string{"<script>alert(4)</script>"}}}
+		}
 	})
 	const evil = "<script>alert(3)</script>\"'\x1b[2J\u202e{{.}}"
 	g.grid.mu.Lock()

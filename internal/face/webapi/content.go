@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -257,7 +256,7 @@ func (h *Handler) fetch(ctx context.Context, f *immutable.File, k int, out *stre
 		return err
 	}
 	out.op.enter(waiting)
-	if h.c.Grid.Wait(ctx, math.MaxInt) <= servers {
+	if !h.waitToRead(ctx, out.op, k, servers) {
 		return err
 	}
 	out.op.enter(fetching)

@@ -34,10 +34,12 @@ type testGrid struct {
 	status []grid.Status
 	waits  []int          // what was waited for
 	onWait func(want int) // called in Wait
+	retry  func()         // called in Retry
+	change chan struct{}  // closed and replaced when status changes
 }
 
 func newGrid(t testing.TB, servers int) *testGrid {
-	g := &testGrid{}
+	g := &testGrid{change: make(chan struct{})}
 	now := time.Now()
 	for i := range servers {
 		f := faultstore.For(t, memstore.New(memstore.Config{}))
@@ -81,6 +83,36 @@ func (g *testGrid) Wait(_ context.Context, want int) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return len(g.peers)
+}
+
+func (g *testGrid) Retry() {
+	g.mu.Lock()
+	f := g.retry
+	g.mu.Unlock()
+	if f != nil {
+		f()
+	}
+}
+
+func (g *testGrid) Watch() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.change
+}
+
+// connect has the first n servers answer and the others not.
+func (g *testGrid) connect(all []storage.Peer, n int) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.peers = all[:n]
+	for i := range g.status {
+		g.status[i].State = grid.Disconnected
+		if i < n {
+			g.status[i].State = grid.Connected
+		}
+	}
+	close(g.change)
+	g.change = make(chan struct{})
 }
 
 // logBuffer collects a log.

@@ -58,8 +58,9 @@ type operation struct {
 	mu      sync.Mutex // guards below
 	si      string     // "" until known
 	stage   stage
-	done    int64 // bytes of this stage
-	total   int64 // bytes of the file; -1: not known yet
+	words   string // more of the stage, for people; "": the usual ones
+	done    int64  // bytes of this stage
+	total   int64  // bytes of the file; -1: not known yet
 	ended   time.Time
 	failure string
 	servers map[string]*part
@@ -89,7 +90,7 @@ func (op *operation) end(err error) {
 		op.mu.Unlock()
 		return
 	}
-	op.ended = op.ops.now()
+	op.ended, op.words = op.ops.now(), ""
 	if op.stage = ended; err != nil {
 		op.stage, op.failure = failed, clean(translate(err).text)
 	} else if op.total < 0 {
@@ -115,7 +116,14 @@ func (op *operation) end(err error) {
 func (op *operation) enter(s stage) {
 	op.mu.Lock()
 	defer op.mu.Unlock()
-	op.stage, op.done = s, 0
+	op.stage, op.done, op.words = s, 0, ""
+}
+
+// tell puts the present stage into words.
+func (op *operation) tell(words string) {
+	op.mu.Lock()
+	defer op.mu.Unlock()
+	op.words = words
 }
 
 // add counts bytes of the present stage.
@@ -239,7 +247,7 @@ func fraction(done, total int64) float64 {
 func (op *operation) view(names map[string]string) opView {
 	op.mu.Lock()
 	defer op.mu.Unlock()
-	v := opView{Type: op.kind, Status: stageWords[op.stage], Operation: op.id, Stage: op.stage, Done: op.done,
+	v := opView{Type: op.kind, Status: cmp.Or(op.words, stageWords[op.stage]), Operation: op.id, Stage: op.stage, Done: op.done,
 		Started: seconds(op.started), Error: op.failure, Servers: []partView{}, began: op.started, over: op.ended}
 	if op.si != "" {
 		si := op.si

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -95,7 +96,10 @@ func (h *Handler) overview() overview {
 		Ladder: []Rung{}, Servers: h.servers(), K: h.c.K, Happy: h.c.Happy, N: h.c.N, MaxSize: h.c.Spool.Max, Now: h.c.Now(),
 	}
 	for _, r := range h.c.Ladder() {
-		r.Text = clean(r.Text)
+		r.Text, r.Details = clean(r.Text), slices.Clone(r.Details)
+		for i := range r.Details {
+			r.Details[i] = clean(r.Details[i])
+		}
 		o.Ladder = append(o.Ladder, r)
 	}
 	o.Connected = connected(o.Servers)

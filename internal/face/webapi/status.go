@@ -148,7 +148,8 @@ func connected(servers []serverView) int {
 
 // hindrance is the first rung of the ladder that does not stand.
 func hindrance(ladder []Rung) string {
-	i := slices.IndexFunc(ladder, func(r Rung) bool { return r.State == "failed" || r.State == "waiting" })
+	// A node that cannot be locked down stores files all the same.
+	i := slices.IndexFunc(ladder, func(r Rung) bool { return r.Name != "lockdown" && (r.State == "failed" || r.State == "waiting") })
 	if i < 0 {
 		return ""
 	}

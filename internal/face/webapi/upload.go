@@ -138,7 +138,7 @@ func (h *Handler) upload(ctx context.Context, op *operation, body *received) (*i
 	op.size(body.Size())
 	if body.Size() > caps.MaxLIT {
 		op.enter(waiting)
-		h.waitToStore(ctx)
+		h.waitToStore(ctx, op)
 	}
 	op.enter(hashing)
 	src := immutable.Source{ReadSeeker: &source{ReadSeeker: body, op: op}, Size: body.Size(), Convergence: h.c.Convergence, Key: body.key}
@@ -152,20 +152,6 @@ func (h *Handler) upload(ctx context.Context, op *operation, body *received) (*i
 	h.stats.filesUploaded.Add(1)
 	h.stats.bytesUploaded.Add(res.Size)
 	return res, nil
-}
-
-// patience is how long an upload waits for all the servers it could use, once
-// enough are connected.
-const patience = 10 * time.Second
-
-// waitToStore keeps an upload right after the node's start from failing, or
-// crowding on few servers, for want of servers that are about to answer.
-func (h *Handler) waitToStore(ctx context.Context) {
-	short, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if h.c.Grid.Wait(short, h.c.N) < h.c.Happy {
-		h.c.Grid.Wait(ctx, h.c.Happy)
-	}
 }
 
 // source counts the first reading of a file, which is for its key where that

@@ -41,6 +41,10 @@ type Grid interface {
 	// Wait returns once want servers are connected or every known server
 	// has been tried, and how many are connected.
 	Wait(ctx context.Context, want int) int
+	// Retry tries those that are not connected now, not when their time comes.
+	Retry()
+	// Watch returns a channel that is closed when a server's state changes.
+	Watch() <-chan struct{}
 }
 
 // Rung is one step of a node's way to being ready, for people.
@@ -48,6 +52,8 @@ type Rung struct {
 	Name  string `json:"name"`  // stable, for programs: "bootstrapped"
 	State string `json:"state"` // "ok", "waiting", "failed", "unknown"
 	Text  string `json:"text"`  // a sentence
+	// Details are further sentences for who wants to know more.
+	Details []string `json:"details,omitempty"`
 }
 
 // Config is what a gateway shows and uses.
@@ -73,6 +79,9 @@ type Config struct {
 	// Hosts are names, besides localhost and IP addresses, by which browsers
 	// may call this gateway: the host in web.port, if it is a name.
 	Hosts []string
+	// Outage is how long a transfer waits for servers that were tried in vain
+	// and without which it must fail. 0: 5 seconds.
+	Outage time.Duration
 	// Idle is how long a client may neither send nor take a byte before it
 	// is dropped. 0: 30 minutes, as what feeds a client may be slow too.
 	Idle time.Duration
@@ -104,6 +113,9 @@ func New(c Config) *Handler {
 	}
 	if c.Ladder == nil {
 		c.Ladder = func() []Rung { return nil }
+	}
+	if c.Outage == 0 {
+		c.Outage = 5 * time.Second
 	}
 	if c.Idle == 0 {
 		c.Idle = 30 * time.Minute

@@ -54,6 +54,8 @@ type Welcome struct {
 		Name  string `json:"name"`
 		State string `json:"state"` // "ok", "waiting", "failed", "unknown"
 		Text  string `json:"text"`
+		// Details are further sentences.
+		Details []string `json:"details"`
 	} `json:"ladder"`
 	Servers  []Server `json:"servers"`
 	Encoding struct {
