@@ -136,6 +136,26 @@ func Running(dir string) (pid int, running bool, err error) {
 	return r.pid, r.running(look(r.pid)), nil
 }
 
+// Sure reports whether process pid, of which Running said that it runs the
+// node of dir, surely does: it holds the directory's lock, or it is as old as
+// the file says. To wait for a node it is enough that a process may be it; to
+// end it, not.
+func Sure(dir string, pid int) bool {
+	r, err := read(dir)
+	if err != nil || r.pid != pid {
+		return false
+	}
+	if p := look(pid); p.alive && p.start != 0 && math.Abs(p.start-r.start) < 2 {
+		return true
+	}
+	lock := flock.New(filepath.Join(dir, Name)+".lock", flock.SetPermissions(0o600))
+	free, err := lock.TryLock()
+	if free {
+		lock.Unlock()
+	}
+	return err == nil && !free
+}
+
 // record is what the file says.
 type record struct {
 	pid   int
