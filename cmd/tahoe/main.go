@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"tahoe-go/internal/face/cli"
+	"tahoe-go/internal/network/lockdown"
 	"tahoe-go/internal/node/node"
 )
 
@@ -20,7 +21,11 @@ func run() int {
 	return cli.Main(ctx, cli.Env{
 		Args: os.Args[1:], Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv,
 		RunNode: func(ctx context.Context, dir string, o cli.RunOptions) error {
-			return node.Run(ctx, dir, node.Options(o))
+			return node.Run(ctx, dir, node.Options{
+				Stdin: o.Stdin, Stdout: o.Stdout, Stderr: o.Stderr, AllowStdinClose: o.AllowStdinClose,
+				LogLevel: o.LogLevel, Home: o.Home, Env: o.Env, Started: o.Started, Launcher: o.Launcher,
+				LockDown: lockdown.Apply,
+			})
 		},
 	})
 }

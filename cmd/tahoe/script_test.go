@@ -16,6 +16,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"tahoe-go/internal/check/torcontrolmock"
 	"tahoe-go/internal/network/netx"
 )
 
@@ -28,15 +29,33 @@ import (
 //	term DIR             SIGTERM, and wait: the exit code must be 0
 //	eof DIR              close its standard input, and wait: the exit code must be 0
 //	running DIR          fail if it has ended
+//	tor NAME             run a tor with the unix sockets NAME/control and NAME/socks; onion services
+//	                     of one tor are reached through it, and every other address is an echo
+//	tor-dies NAME        end it
+//	tor-was-asked NAME TEXT    fail unless a host of a SOCKS request, or its user, has TEXT in it
+//	! tor-was-asked NAME TEXT  fail if one has
+//	becomes TEXT COMMAND...    run a command again and again until its output has TEXT
+//
+// Nodes that a script leaves running in the background are killed. The
+// condition [lockdown] holds where the kernel can lock a process down.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"port": scriptPort, "start": scriptStart, "says": scriptSays, "term": scriptTerm, "eof": scriptEOF, "running": scriptRunning,
+			"tor": scriptTor, "tor-dies": scriptTorDies, "tor-was-asked": scriptTorWasAsked, "becomes": scriptBecomes,
+		},
+		Condition: func(name string) (bool, error) {
+			if name != "lockdown" {
+				return false, fmt.Errorf("there is no condition %s", name)
+			}
+			return canLockDown(), nil
 		},
 		Setup: func(e *testscript.Env) error {
 			e.Values[nodes{}] = map[string]*process{}
+			e.Values[tors{}] = map[string]*torcontrolmock.Tor{}
+			e.Defer(func() { killNodes(e.WorkDir) })
 			e.Setenv("GORACE", "atexit_sleep_ms=0") // else each process takes a second more
 			return nil
 		},
@@ -44,7 +63,7 @@ func TestScripts(t *testing.T) {
 }
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"tahoe": func() { os.Exit(run()) }})
+	testscript.Main(m, map[string]func(){"tahoe": func() { os.Exit(run()) }, "lockdown-trial": lockDownTrial})
 }
 
 // nodes is the key of the map of running nodes, by directory.

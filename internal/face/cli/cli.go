@@ -42,6 +42,8 @@ type RunOptions struct {
 	LogLevel        string // debug, info, warn, error
 	Home            string // what ~ stands for in paths
 	Env             func(string) string
+	Started         func()   // to be called once the node serves; may be nil
+	Launcher        []string // command that runs a launched tor for a node that is locked down
 }
 
 // app is what the commands share: the world and the global flags.
@@ -99,9 +101,10 @@ func (a *app) root() *cobra.Command {
 	root.Flags().BoolP("version", "V", false, "print the version and exit")
 	root.Flags().BoolVar(&pathToo, "version-and-path", false, "print the version and exit")
 	root.Flags().MarkHidden("version-and-path")
-	group(root, "Nodes:", a.createNodeCmd(), a.createClientCmd(), a.createIntroducerCmd(), a.runCmd(), a.addServerCmd(), a.statusCmd())
+	group(root, "Nodes:", a.createNodeCmd(), a.createClientCmd(), a.createIntroducerCmd(), a.runCmd(), a.startCmd(), a.stopCmd(), a.restartCmd(),
+		a.addServerCmd(), a.statusCmd())
 	group(root, "Files:", a.putCmd(), a.getCmd())
-	root.AddCommand(a.versionCmd(), a.manCmd())
+	root.AddCommand(a.versionCmd(), a.manCmd(), a.launchCmd())
 	strict(root)
 	return root
 }
@@ -120,13 +123,6 @@ func complete(c *cobra.Command, option string, words ...string) {
 	c.RegisterFlagCompletionFunc(option, cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp))
 }
 
-// gone says what took the place of commands that Tahoe once had, and which
-// are for later.
-var gone = map[string]string{
-	"start": "use `tahoe run`, and let the system's service manager start it", "daemonize": "use `tahoe run`, and let the system's service manager start it",
-	"stop": "send the process a SIGTERM", "restart": "send the process a SIGTERM and start it with `tahoe run`",
-}
-
 // later are the commands of the Python program that are not there yet.
 var later = strings.Fields("rm create-alias add-alias list-aliases mkdir ls cp unlink mv ln backup webopen manifest stats check deep-check invite admin debug")
 
@@ -134,8 +130,8 @@ func unknownCommand(cmd *cobra.Command, name string) error {
 	if slices.Contains(later, name) {
 		return fail("", "%s is not supported yet", name)
 	}
-	hint := gone[name]
-	if similar := cmd.SuggestionsFor(name); hint == "" && len(similar) > 0 {
+	hint := ""
+	if similar := cmd.SuggestionsFor(name); len(similar) > 0 {
 		hint = "did you mean " + strings.Join(similar, " or ") + "?"
 	}
 	return fail(firstOf(hint, "see: tahoe --help"), "unknown command: %s", name)

@@ -53,15 +53,18 @@ func (f *createFlags) where(fs *pflag.FlagSet) {
 	fs.StringVar(&f.Hostname, "hostname", "", "`NAME` or address of this machine for others (with --listen=tcp)")
 	fs.StringVar(&f.Port, "port", "", "`ENDPOINT` to listen on, with --location")
 	fs.StringVar(&f.Location, "location", "", "`HINTS` where others find this node, with --port")
-	fs.BoolVar(&f.TorLaunch, "tor-launch", false, "start a tor of the node's own")
-	fs.StringVar(&f.TorExecutable, "tor-executable", "", "`PROGRAM` for --tor-launch")
-	fs.StringVar(&f.TorControlPort, "tor-control-port", "", "control port of a running tor: `ENDPOINT` unix:PATH or tcp:127.0.0.1:PORT")
 	for _, name := range []string{"i2p-sam-port", "i2p-executable"} {
 		fs.String(name, "", "not supported yet")
 		fs.MarkHidden(name)
 	}
 	fs.Bool("i2p-launch", false, "not supported yet")
 	fs.MarkHidden("i2p-launch")
+}
+
+func (f *createFlags) tor(fs *pflag.FlagSet) {
+	fs.BoolVar(&f.TorLaunch, "tor-launch", false, "start a tor of the node's own")
+	fs.StringVar(&f.TorExecutable, "tor-executable", "", "`PROGRAM` for --tor-launch")
+	fs.StringVar(&f.TorControlPort, "tor-control-port", "", "control port of a running tor: `ENDPOINT` unix:PATH or tcp:127.0.0.1:PORT")
 }
 
 func (a *app) createNodeCmd() *cobra.Command {
@@ -79,6 +82,7 @@ func (a *app) createNodeCmd() *cobra.Command {
 	f.common(c.Flags())
 	f.client(c.Flags())
 	f.where(c.Flags())
+	f.tor(c.Flags())
 	c.Flags().BoolVar(&f.NoStorage, "no-storage", false, "offer no storage to others")
 	c.Flags().StringVar(&f.StorageDir, "storage-dir", "", "keep others' shares in `DIR`")
 	c.Flags().BoolVar(&f.Helper, "helper", false, "run an upload helper (not supported yet)")
@@ -93,12 +97,16 @@ func (a *app) createClientCmd() *cobra.Command {
 		Use:   "create-client [NODEDIR]",
 		Short: "make the directory of a node that only stores and fetches files",
 		Long: "Makes a node directory with its keys and settings; `tahoe run` then runs it.\n" +
-			"A client offers no storage and listens to nobody but this machine.",
+			"A client offers no storage and listens to nobody but this machine. Onion servers are reached by\n" +
+			"the tor of this machine, which is found by itself; --hide-ip has everything go through Tor.",
+		Example: "  tahoe create-client --hide-ip                with the tor of this machine\n" +
+			"  tahoe create-client --hide-ip --tor-launch   with one of the node's own",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return a.create(cmd, &f, args) },
 	}
 	f.common(c.Flags())
 	f.client(c.Flags())
+	f.tor(c.Flags())
 	return c
 }
 
@@ -218,6 +226,11 @@ func (a *app) created(dir string, o config.CreateOptions, made config.Created, n
 		say("  Tor            %s", tor)
 	case o.HideIP:
 		say("  Tor            all connections go through it; nobody is told this machine's address")
+		if o.TorLaunch {
+			say("                 it is one of the node's own, started with it")
+		}
+	case o.TorLaunch:
+		say("  Tor            a tor of its own, started with it")
 	}
 	if made.Server.ID != "" {
 		say("  for clients    %s", filepath.Join(dir, filepath.FromSlash(config.EntryFile)))

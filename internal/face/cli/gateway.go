@@ -60,7 +60,7 @@ func storeError(what string, err error, code int) error {
 		return &exitError{Code: exitFailed, Msg: text}
 	}
 	if _, ok := errors.AsType[*webclient.UnreachableError](err); ok {
-		return &exitError{Code: code, Msg: err.Error(), Hint: "is the node running? start it with: tahoe run"}
+		return &exitError{Code: code, Msg: err.Error(), Hint: "is the node running? start it with: tahoe start, or in the foreground with: tahoe run"}
 	}
 	if errors.Is(err, context.Canceled) {
 		return &exitError{Code: exitInterrupted, Msg: "interrupted"}

@@ -26,7 +26,7 @@ func (a *app) statusCmd() *cobra.Command {
 		},
 	}
 	f.add(c.Flags())
-	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "also server ids, versions and the last transfers")
+	c.Flags().BoolVarP(&verbose, "verbose", "v", false, "also what the kernel's lock-down holds, server ids, versions and the last transfers")
 	return c
 }
 
@@ -47,7 +47,7 @@ func (a *app) status(ctx context.Context, f *storeFlags, verbose bool) error {
 	if f.json {
 		return a.printJSON(map[string]any{"node": w, "operations": ops})
 	}
-	a.showNode(w)
+	a.showNode(w, verbose)
 	a.showServers(w.Servers, verbose)
 	a.showOperations("Under way", ops.Active)
 	if verbose {
@@ -56,7 +56,7 @@ func (a *app) status(ctx context.Context, f *storeFlags, verbose bool) error {
 	return nil
 }
 
-func (a *app) showNode(w webclient.Welcome) {
+func (a *app) showNode(w webclient.Welcome, verbose bool) {
 	name := w.Nickname
 	if name == "" {
 		name = "(no nickname)"
@@ -69,9 +69,17 @@ func (a *app) showNode(w webclient.Welcome) {
 	if w.Summary != "" {
 		fmt.Fprintf(a.Stdout, "  %s\n", w.Summary)
 	}
+	said := ""
 	for _, r := range w.Ladder {
-		if r.State != "unknown" {
-			fmt.Fprintf(a.Stdout, "  %-8s %s\n", r.State, r.Text)
+		if r.Text == said || r.State == "unknown" && !verbose { // "waiting for Tor" need not be said of each rung
+			continue
+		}
+		said = r.Text
+		fmt.Fprintf(a.Stdout, "  %-8s %s\n", r.State, r.Text)
+		if verbose {
+			for _, d := range r.Details {
+				fmt.Fprintf(a.Stdout, "  %-8s   %s\n", "", d)
+			}
 		}
 	}
 	e := w.Encoding

@@ -50,8 +50,8 @@ func (n *Node) startClient(ctx context.Context) error {
 	return err
 }
 
-// patience is what the slowest path to a known server asks for.
-func (n *Node) patience() immutable.Patience {
+// slowest describes the slowest path to a known server.
+func (n *Node) slowest() netx.Hints {
 	worst := netx.Hints{}
 	for _, s := range n.cfg.Servers {
 		for _, u := range s.NURLs {
@@ -60,6 +60,16 @@ func (n *Node) patience() immutable.Patience {
 			}
 		}
 	}
+	return worst
+}
+
+// outage is how long a transfer waits for servers that were tried in vain: a
+// second try that succeeds takes a fraction of the time to give up after.
+func (n *Node) outage() time.Duration { return n.slowest().Dial / 3 }
+
+// patience is what the slowest path to a known server asks for.
+func (n *Node) patience() immutable.Patience {
+	worst := n.slowest()
 	if worst.RTT < time.Second {
 		return immutable.Patience{} // its own values suit the clear network
 	}

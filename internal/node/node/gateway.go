@@ -40,7 +40,9 @@ func (n *Node) startGateway(ctx context.Context) error {
 		Nickname: n.cfg.Node.Nickname, NodeID: n.cert.TubID(),
 		K: n.cfg.Client.Needed, Happy: n.cfg.Client.Happy, N: n.cfg.Client.Total,
 		Convergence: n.identity.Convergence,
-		Ladder:      n.torRungs,
+		Ladder:      n.webLadder,
+		Stats:       n.figures,
+		Outage:      n.outage(),
 		Spool:       spool.Config{Dir: n.cfg.Node.TempDir},
 		Log:         n.log.With("part", "web"),
 	})
@@ -97,15 +99,22 @@ func gatewayURL(scheme string, l net.Listener) (string, error) {
 	return fmt.Sprintf("%s://%s/", scheme, net.JoinHostPort(a.Host, fmt.Sprint(a.Port))), nil
 }
 
-// torRungs is the part of the ladder below the servers, which the gateway
+// webLadder is the part of the ladder below the servers, which the gateway
 // counts itself.
-func (n *Node) torRungs() []webapi.Rung {
-	if n.tor == nil {
-		return nil
-	}
+func (n *Node) webLadder() []webapi.Rung {
 	var rungs []webapi.Rung
-	for _, r := range n.tor.Status().Rungs() {
-		rungs = append(rungs, webapi.Rung{Name: r.Name, State: string(r.State), Text: r.Text})
+	for _, r := range n.lowerRungs() {
+		w := webapi.Rung{Name: r.Name, State: string(r.State), Text: r.Text}
+		if r.Name == lockName {
+			_, report, _ := n.lock.look()
+			for _, s := range report.Holds {
+				w.Details = append(w.Details, "holds: "+s)
+			}
+			for _, s := range report.Open {
+				w.Details = append(w.Details, "open: "+s)
+			}
+		}
+		rungs = append(rungs, w)
 	}
 	return rungs
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"tahoe-go/internal/grid"
+	"tahoe-go/internal/network/netx"
 	"tahoe-go/internal/network/tor"
 )
 
@@ -12,16 +13,70 @@ import (
 type Rung = tor.Rung
 
 // Ladder describes how ready the node is, from the ground up: Tor where it is
-// needed, then storage servers where any are known.
+// needed, the lock-down of a node that hides, then storage servers where any
+// are known.
 func (n *Node) Ladder() []Rung {
-	var rungs []Rung
-	if n.tor != nil {
-		rungs = append(rungs, n.tor.Status().Rungs()...)
-	}
+	rungs := n.lowerRungs()
 	if n.grid != nil {
 		rungs = append(rungs, serversRung(n.grid.Status(), n.cfg.Client.Happy))
 	}
 	return rungs
+}
+
+// lowerRungs is the ladder less the servers.
+func (n *Node) lowerRungs() []Rung {
+	var rungs []Rung
+	if n.tor != nil {
+		rungs = append(rungs, n.tor.Status().Rungs()...)
+	}
+	if r, _, _ := n.lock.look(); r.Name != "" {
+		rungs = append(rungs, r)
+	}
+	return rungs
+}
+
+// figures is the ladder in numbers, for /statistics. What is not known is left
+// out.
+func (n *Node) figures() (counters, gauges map[string]float64) {
+	counters, gauges = map[string]float64{}, map[string]float64{}
+	yes := func(name string, is bool) {
+		gauges[name] = 0
+		if is {
+			gauges[name] = 1
+		}
+	}
+	if n.grid != nil {
+		servers := n.grid.Status()
+		connected := 0
+		for _, s := range servers {
+			if s.State == grid.Connected {
+				connected++
+			}
+		}
+		gauges["grid.servers_known"], gauges["grid.servers_connected"] = float64(len(servers)), float64(connected)
+		yes("grid.ready", connected >= max(1, n.cfg.Client.Happy))
+	}
+	if r, _, _ := n.lock.look(); r.Name != "" {
+		yes("lockdown.holds", r.State == tor.OK)
+	}
+	if n.tor == nil {
+		return counters, gauges
+	}
+	l := n.tor.Status()
+	counters["tor.control_connections"] = float64(l.Connects)
+	yes("tor.found", l.SOCKS != netx.Addr{})
+	yes("tor.controlled", l.Control != netx.Addr{})
+	yes("tor.ready", l.Ready())
+	if l.Bootstrap.Known {
+		gauges["tor.bootstrapped_percent"] = float64(l.Bootstrap.Percent)
+	}
+	gauges["tor.clock_skew_seconds"] = l.ClockSkew.Seconds()
+	for i, s := range l.Services {
+		prefix := fmt.Sprintf("tor.onion%d.", i+1)
+		gauges[prefix+"descriptors_published"], gauges[prefix+"descriptors_asked"] = float64(s.Uploaded), float64(s.Asked)
+		yes(prefix+"reached", !s.Reached.IsZero())
+	}
+	return counters, gauges
 }
 
 const serversName = "servers"
@@ -82,12 +137,14 @@ func (n *Node) narrate(ctx context.Context, say *teller) {
 		if n.grid != nil {
 			gridChanged = n.grid.Watch()
 		}
+		_, _, lockChanged := n.lock.look()
 		for _, line := range told.lines(n.Ladder()) {
 			say.line("%s", line)
 		}
 		select {
 		case <-torChanged:
 		case <-gridChanged:
+		case <-lockChanged:
 		case <-ctx.Done():
 			return
 		}
@@ -118,7 +175,9 @@ func (t *narration) lines(rungs []Rung) []string {
 			lines = append(lines, r.Text)
 		}
 		t.said[i] = r
-		blocked = blocked || r.State == tor.Waiting || r.State == tor.Failed
+		if r.Name != lockName { // nothing above waits for it
+			blocked = blocked || r.State == tor.Waiting || r.State == tor.Failed
+		}
 	}
 	return lines
 }

@@ -6,8 +6,8 @@ import (
 	"net"
 	"os"
 	"slices"
-	"strings"
 
+	"tahoe-go/internal/format/furl"
 	"tahoe-go/internal/network/netx"
 	"tahoe-go/internal/network/tor"
 	"tahoe-go/internal/node/config"
@@ -45,12 +45,7 @@ func needsTor(c *config.Config) bool {
 		return true
 	}
 	return slices.ContainsFunc(c.Servers, func(s config.Server) bool {
-		for _, u := range s.NURLs {
-			if u.Tor {
-				return true
-			}
-		}
-		return false
+		return slices.ContainsFunc(s.NURLs, func(u furl.NURL) bool { return u.Tor || furl.IsOnion(u.Host) })
 	})
 }
 
@@ -63,10 +58,21 @@ func (n *Node) torConfig() tor.Config {
 		Env:        tor.EnvironmentFrom(n.opts.Env),
 		Log:        n.log.With("part", "tor"),
 	}
-	if !t.Launch { // config has warned
-		c.SOCKS, c.Control = dialAddr(t.SocksPort), dialAddr(t.Control)
+	if t.Launch { // config has warned of ports
+		if n.locksDown() {
+			c.Launcher = n.opts.Launcher
+		}
+		return c
 	}
+	c.SOCKS, c.Control = n.socksAddr(), dialAddr(t.Control)
+	c.SOCKSUser, c.SOCKSPassword = n.torsocks.User, n.torsocks.Password
 	return c
+}
+
+// socksAddr is where a running tor's SOCKS port is said to be; zero: it is to
+// be looked for.
+func (n *Node) socksAddr() netx.Addr {
+	return orAddr(dialAddr(n.cfg.Tor.SocksPort), n.torsocks.SOCKS)
 }
 
 // dialAddr is an endpoint to connect to; nil is the zero Addr.
@@ -116,12 +122,4 @@ func listenOn(ctx context.Context, network netx.Network, v endpoint.Value, a net
 		return nil, err
 	}
 	return l, nil
-}
-
-// underTorsocks reports whether the process was started with torsocks or
-// torify. They do nothing to a static binary, so the wish behind them has to be
-// granted by the configuration.
-func underTorsocks(env func(string) string) bool {
-	return strings.Contains(env("LD_PRELOAD"), "libtorsocks") || env("TORSOCKS_CONF_FILE") != "" ||
-		env("TORSOCKS_TOR_ADDRESS") != "" || env("TORSOCKS_TOR_PORT") != "" || env("TORSOCKS_USERNAME") != ""
 }

@@ -13,8 +13,10 @@ import (
 
 	"tahoe-go/internal/file/immutable"
 	"tahoe-go/internal/grid"
+	"tahoe-go/internal/network/lockdown"
 	"tahoe-go/internal/network/netx"
 	"tahoe-go/internal/network/tor"
+	"tahoe-go/internal/network/tor/torsocks"
 	"tahoe-go/internal/network/tubcert"
 	"tahoe-go/internal/node/config"
 	"tahoe-go/internal/node/pidfile"
@@ -28,6 +30,14 @@ type Options struct {
 	LogLevel        string              // debug, info, warn or error; "": info
 	Home            string              // what ~ stands for in paths
 	Env             func(string) string // nil: an empty environment
+	Started         func()              // called once the node serves; nil: nobody wants to know
+
+	// LockDown is lockdown.Apply, for the main program alone: it is for the
+	// whole process and for good. nil: the node is not locked down.
+	LockDown func(lockdown.Level) (lockdown.Report, error)
+	// Launcher is the command that runs a launched tor for a node that is
+	// locked down; see tor.Config.
+	Launcher []string
 }
 
 // Run runs the node in dir until ctx ends or Stdin does. It returns nil after
@@ -52,6 +62,9 @@ func Run(ctx context.Context, dir string, o Options) error {
 	for _, line := range n.notes {
 		say.line("%s", line)
 	}
+	if o.Started != nil {
+		o.Started()
+	}
 	say.line("%s running", cfg.Kind)
 
 	ctx, cancel := context.WithCancel(ctx)
@@ -59,6 +72,13 @@ func Run(ctx context.Context, dir string, o Options) error {
 		stopOnEOF(o.Stdin, cancel)
 	}
 	var watching sync.WaitGroup
+	if n.beginLockDown() {
+		watching.Go(func() {
+			if err := n.lockDown(ctx); err != nil {
+				n.fail("locking down", err)
+			}
+		})
+	}
 	watching.Go(func() { n.narrate(ctx, say) })
 	var failed error
 	select {
@@ -90,7 +110,7 @@ func loadConfig(dir string, o Options) (*config.Config, error) {
 	if _, err := config.KindOf(dir); err != nil {
 		return nil, err
 	}
-	return config.Options{Home: o.Home, Torsocks: underTorsocks(o.normal().Env)}.Load(dir)
+	return config.Options{Home: o.Home, Torsocks: torsocks.Started(o.normal().Env)}.Load(dir)
 }
 
 // Node is a node that runs.
@@ -102,7 +122,9 @@ type Node struct {
 	identity config.Identity
 	cert     tubcert.Cert
 	network  netx.Network
-	tor      *tor.Tor   // nil: not needed
+	torsocks torsocks.Settings
+	tor      *tor.Tor // nil: not needed
+	lock     lock
 	grid     *grid.Grid // nil, as files: no gateway
 	files    *immutable.Client
 
@@ -122,7 +144,7 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (*Node, error) {
 	}
 	n := &Node{cfg: cfg, opts: o, log: log, failed: make(chan error, 1)}
 	for _, step := range []func(context.Context) error{
-		n.claim, n.identify, n.openNetwork, n.startStorage, n.startClient, n.startGateway,
+		n.claim, n.identify, n.heedTorsocks, n.openNetwork, n.startStorage, n.startClient, n.startGateway,
 	} {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())
@@ -173,14 +195,19 @@ func (n *Node) serve(ctx context.Context, what string, loops ...func(context.Con
 	for _, loop := range loops {
 		running.Go(func() {
 			if err := loop(ctx); err != nil {
-				select {
-				case n.failed <- fmt.Errorf("%s: %w", what, err):
-				default:
-				}
+				n.fail(what, err)
 			}
 		})
 	}
 	n.onClose(func() error { stop(); running.Wait(); return nil })
+}
+
+// fail makes the node end, for the first reason that is given.
+func (n *Node) fail(what string, err error) {
+	select {
+	case n.failed <- fmt.Errorf("%s: %w", what, err):
+	default:
+	}
 }
 
 // Close stops the node in the reverse order of its start: no new requests, a
