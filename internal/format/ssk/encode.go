@@ -50,8 +50,9 @@ func (e *Encoded) ShareSize() int64 { return int64(len(e.shares[0])) }
 
 // Encode reads the contents from r, which must have size bytes (else
 // ErrSourceSize), and makes all shares of a new version. Memory: the shares,
-// n/k times the size, and one segment for each CPU. ErrUnsupported for
-// parameters out of bounds, as an SDMF file above MaxSegment.
+// n/k times the size, taken at once, so size must be known to be true; and one
+// segment for each CPU. ErrUnsupported for parameters out of bounds, as an SDMF
+// file above MaxSegment.
 func Encode(ctx context.Context, c Config, r io.Reader, size int64) (*Encoded, error) {
 	if err := c.check(); err != nil {
 		return nil, err
@@ -86,12 +87,11 @@ func Encode(ctx context.Context, c Config, r io.Reader, size int64) (*Encoded, e
 	if err != nil {
 		return nil, err
 	}
+	private := c.Key.encrypted()
 	for i, share := range e.shares {
 		copy(share, heads[i])
 		copy(share[s.tree.Off:], trees[i])
-		if !v.MDMF {
-			copy(share[s.privateKey.Off:], c.Key.encrypted())
-		}
+		copy(share[s.privateKey.Off:], private) // an MDMF head has it already
 	}
 	e.Version = w.version
 	return e, nil

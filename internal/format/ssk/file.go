@@ -16,7 +16,9 @@ import (
 // concurrent calls.
 type Source interface {
 	// ReadSpans returns one piece for each span, all of one instant if
-	// possible: shorter, down to empty, where the share ends before.
+	// possible: shorter, down to empty, where the share ends before. A span
+	// may be as long as a block, MaxSegment at worst: what is too much for one
+	// call of the protocol is the source's to split.
 	ReadSpans(ctx context.Context, spans []ids.Span) ([][]byte, error)
 }
 
