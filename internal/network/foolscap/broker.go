@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"slices"
 
 	"tahoe-go/internal/format/furl"
 	"tahoe-go/internal/kit/redact"
@@ -69,30 +70,32 @@ func (c *Conn) lookup(ctx context.Context, name redact.Secret) (*Ref, error) {
 func nameKey(name redact.Secret) [32]byte { return sha256.Sum256([]byte(name.Reveal())) }
 
 // Register makes obj what peers find under name (a swissnum), in place of what
-// was there, and returns its address.
+// was there, and returns its address. An object has one name, the last one.
 func (t *Tub) Register(name redact.Secret, obj *Object) furl.FURL {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	k := nameKey(name)
-	if old := t.names[k]; old != nil {
-		delete(t.nameOf, old)
-	}
-	t.names[k], t.nameOf[obj] = obj, name
-	return t.furl(name)
+	t.forgetLocked(t.names[nameKey(name)])
+	t.forgetLocked(obj)
+	t.names[nameKey(name)], t.nameOf[obj] = obj, name
+	return t.furlLocked(name)
 }
 
 // Unregister ends what Register did. References that peers have stay good.
 func (t *Tub) Unregister(obj *Object) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.forgetLocked(obj)
+}
+
+func (t *Tub) forgetLocked(obj *Object) {
 	if name, ok := t.nameOf[obj]; ok {
 		delete(t.names, nameKey(name))
 		delete(t.nameOf, obj)
 	}
 }
 
-func (t *Tub) furl(name redact.Secret) furl.FURL {
-	return furl.FURL{TubID: t.id.tubID, Hints: t.hints, Swissnum: name}
+func (t *Tub) furlLocked(name redact.Secret) furl.FURL {
+	return furl.FURL{TubID: t.id.tubID, Hints: slices.Clone(t.hints), Swissnum: name}
 }
 
 func (t *Tub) named(name redact.Secret) *Object {
@@ -105,5 +108,5 @@ func (t *Tub) furlOf(obj *Object) (furl.FURL, bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	name, ok := t.nameOf[obj]
-	return t.furl(name), ok
+	return t.furlLocked(name), ok
 }

@@ -47,6 +47,11 @@ func (c *Conn) call(ctx context.Context, clid int64, method string, result *bana
 	case o := <-p.done:
 		return o.value, o.err
 	case <-c.Lost():
+		select {
+		case o := <-p.done: // it came in time
+			return o.value, o.err
+		default:
+		}
 		result.Detach()
 		return nil, c.Err()
 	case <-ctx.Done():
@@ -214,7 +219,7 @@ func (c *Conn) conclude(reqID int64, p *pending, o outcome) {
 	}
 }
 
-// failureSchema is what an error is sent as.
+// failureClass is what an error is sent as.
 const failureClass = "twisted.python.failure.Failure"
 
 var failureSchema = banana.CopyableOf(failureClass,

@@ -523,7 +523,16 @@ func TestNames(t *testing.T) {
 		if _, err := alice.Dial(r.t.Context(), f, DialOptions{}); err != nil {
 			r.t.Error(err)
 		}
-		bob.Unregister(obj)
+		again := NewSwissnum()
+		bob.Register(again, obj) // only the last name counts
+		other := bob.Register(name, &Object{Iface: "other"})
+		if ref, err := alice.Dial(r.t.Context(), other, DialOptions{}); err != nil || ref.Iface() != "other" {
+			r.t.Errorf("under the same name: %v, %v", ref, err)
+		}
+		bob.Unregister(bob.named(name))
+		if got := bob.named(again); got != obj {
+			r.t.Errorf("%v is under the other name", got)
+		}
 		_, err := alice.Dial(r.t.Context(), f, DialOptions{})
 		want := fmt.Sprintf("unable to find reference for name starting with '%s'", name.Reveal()[:2])
 		if !errors.Is(err, &RemoteError{Type: "builtins.LookupError"}) || !strings.Contains(err.Error(), want) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"os"
 	"sync"
@@ -95,7 +96,6 @@ func (t *Tub) newConn(l *link, s stream, peer string) *Conn {
 	c.ctx, c.cancel = context.WithCancelCause(t.ctx)
 	rest, _ := s.r.Peek(s.r.Buffered())
 	c.heed.r, c.heed.conn = &replay{s.Conn, rest}, c
-	c.heed.last.Store(time.Now().UnixNano())
 	c.dec = banana.NewDecoder(&c.heed, banana.Limits{Skip: t.limits.Skip})
 	c.dec.Refs = banana.Refs{Mine: c.gotTheirs, Yours: c.gotOurs}
 	c.dec.Ping = func(n uint64) error {
@@ -112,7 +112,10 @@ func (c *Conn) Peer() string { return c.peer }
 func (c *Conn) Info() ConnInfo { return c.info }
 
 // LastHeard is when the last bytes of the peer arrived.
-func (c *Conn) LastHeard() time.Time { return time.Unix(0, c.heed.last.Load()) }
+func (c *Conn) LastHeard() time.Time { return c.info.Since.Add(time.Duration(c.heed.last.Load())) }
+
+// age is the clock of heed: it does not jump when the machine's is set.
+func (c *Conn) age() time.Duration { return time.Since(c.info.Since) }
 
 // Lost is closed when the connection has ended; Err says why.
 func (c *Conn) Lost() <-chan struct{} { return c.ctx.Done() }
@@ -151,28 +154,41 @@ func (c *Conn) run() {
 	c.tasks.Wait()
 	stop()
 	c.end(err)
+	c.logEnd()
 }
 
 // ending says goodbye as the error deserves.
 func (c *Conn) ending(err error) {
-	var protocol *banana.ProtocolError
-	var said *banana.PeerError
 	switch {
 	case c.ctx.Err() != nil:
-	case errors.As(err, &protocol), errors.Is(err, errStopped), errors.Is(err, errNotReading), errors.Is(err, errTooMany):
-		c.log.Info("dropped a connection", "err", err)
+	case isFault(err):
 		c.sendNow(func(e *banana.Encoder) error { e.Error(err.Error()); return nil })
 		c.part(err)
-		return
-	case errors.As(err, &said):
-		c.log.Info("the peer dropped the connection", "err", err)
 	case errors.Is(err, io.EOF):
-		err = errPeerClosed
-		c.log.Debug("connection closed by the peer")
+		c.end(errPeerClosed)
 	default:
-		c.log.Debug("connection lost", "err", err)
+		c.end(err)
 	}
-	c.end(err)
+}
+
+// isFault reports whether a connection has ended for something the peer did
+// wrong.
+func isFault(err error) bool {
+	_, protocol := errors.AsType[*banana.ProtocolError](err)
+	return protocol || errors.Is(err, errStopped) || errors.Is(err, errNotReading) || errors.Is(err, errTooMany) || errors.Is(err, errNoAnswers)
+}
+
+func (c *Conn) logEnd() {
+	err := c.Err()
+	_, said := errors.AsType[*banana.PeerError](err)
+	switch {
+	case isFault(err):
+		c.log.Info("dropped a connection", "err", err)
+	case said:
+		c.log.Info("the peer dropped the connection", "err", err)
+	default:
+		c.log.Debug("connection ended", "err", err)
+	}
 }
 
 // part ends the connection, and tells the peer why.
@@ -251,8 +267,8 @@ type heed struct {
 	r     io.Reader
 	conn  *Conn
 	idle  atomic.Bool  // between messages
-	last  atomic.Int64 // UnixNano
-	wrote atomic.Int64 // UnixNano of when the peer last took something; 0 if all is written
+	last  atomic.Int64 // age of the connection
+	wrote atomic.Int64 // age when the peer last took something; 0 if all is written
 }
 
 func (h *heed) Read(p []byte) (int, error) {
@@ -261,27 +277,27 @@ func (h *heed) Read(p []byte) (int, error) {
 	if h.idle.Load() {
 		limit, why = c.tub.limits.Disconnect, errSilent
 	}
-	start := time.Now()
+	start := c.age()
 	for {
 		var until time.Time
 		if limit > 0 {
-			until = start.Add(limit)
+			until = c.info.Since.Add(start + limit)
 		}
 		c.raw.SetReadDeadline(until)
 		n, err := h.r.Read(p)
 		if n > 0 {
-			h.last.Store(time.Now().UnixNano())
+			h.last.Store(int64(c.age()))
 		}
 		if !isTimeout(err) {
 			return n, err
 		}
 		// Who is taking much that is sent is alive: our question whether it is
 		// still waits behind that.
-		wrote := h.wrote.Load()
-		if n > 0 || why != errSilent || wrote <= start.UnixNano() {
+		wrote := time.Duration(h.wrote.Load())
+		if n > 0 || why != errSilent || wrote <= start {
 			return n, why
 		}
-		start = time.Unix(0, wrote)
+		start = wrote
 	}
 }
 
@@ -293,6 +309,7 @@ func (c *Conn) keepAlive() {
 	if every <= 0 {
 		return
 	}
+	every -= rand.N(every/10 + 1) // connections made together need not all speak at once
 	timer := time.NewTimer(every)
 	defer timer.Stop()
 	for {

@@ -101,7 +101,7 @@ func (t *Tub) join(f furl.FURL, o DialOptions) (*Conn, *attempt, <-chan struct{}
 	if t.closed {
 		return nil, nil, nil, ErrClosed
 	}
-	if c := t.conns[f.TubID]; c != nil {
+	if c := t.liveLocked(f.TubID); c != nil {
 		return c, nil, nil, nil
 	}
 	if f.TubID == t.id.tubID {

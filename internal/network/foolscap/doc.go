@@ -33,7 +33,7 @@
 //				s := c.Self.(*server)
 //				si, size, canary := storage.Index(c.Bytes(0)), c.Int(4), c.Ref(5)
 //				…
-//				w := &foolscap.Object{Iface: "RIBucketWriter.tahoe.allmydata.com", Methods: writerMethods, Self: writer}
+//				w := &foolscap.Object{Iface: "RIBucketWriter", Methods: writerMethods, Self: writer}
 //				stop := canary.OnLost(writer.abort) // the peer, and its canary, are gone
 //				…
 //				return banana.Tuple{have, banana.Dict{{Key: num, Value: w}}}, nil

@@ -18,7 +18,7 @@ func (t *Tub) decide(l *link, s stream, offer block, peer string) (*Conn, record
 	if t.closed {
 		return nil, record{}, ErrClosed
 	}
-	if old := t.conns[peer]; old != nil {
+	if old := t.liveLocked(peer); old != nil {
 		if why := t.keep(old, offer); why != "" {
 			t.log.Debug("refused a duplicate connection", "peer", short(peer), "why", why)
 			return nil, record{}, refuse(duplicateWhy)
@@ -63,7 +63,7 @@ func (t *Tub) follow(l *link, s stream, peer string, rec record) (*Conn, error) 
 	if t.closed {
 		return nil, ErrClosed
 	}
-	if old := t.conns[peer]; old != nil {
+	if old := t.liveLocked(peer); old != nil {
 		t.detachLocked(old, errReplaced)
 	}
 	t.slaveOf[peer] = rec

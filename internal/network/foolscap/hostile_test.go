@@ -89,6 +89,7 @@ func TestHostile(t *testing.T) {
 			hostile(t, Limits{Skip: 4 << 20}, func(r *rig, bob *Tub, eve *far) {
 				go eve.Write(tt.send)
 				said := eve.ends()
+				time.Sleep(goodbye)
 				if !strings.Contains(said, tt.want) {
 					r.t.Errorf("it was told %q; want %q", said, tt.want)
 				}
@@ -128,6 +129,7 @@ func TestTooManyReferences(t *testing.T) {
 		if _, err := ref.Call(ctx, "hold", nil, list); !errors.Is(err, ErrLost) {
 			t.Errorf("16000 references: %v", err)
 		}
+		time.Sleep(goodbye)
 		if !strings.Contains(r.logs.String(), errTooMany.Error()) || len(bob.Conns()) != 0 {
 			t.Error("the connection was not dropped with a reason")
 		}

@@ -156,7 +156,7 @@ func (c *Conn) writeAll(b []byte) error {
 			}
 			return err
 		}
-		c.heed.wrote.Store(time.Now().UnixNano())
+		c.heed.wrote.Store(int64(c.age()))
 		b = b[n:]
 	}
 	c.raw.SetWriteDeadline(time.Time{}) // TLS itself may have to say something

@@ -200,7 +200,7 @@ func (r *Reconnector) wait(ctx context.Context, delay time.Duration, err error) 
 func (t *Tub) connected(peer string) (*Conn, <-chan struct{}) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.conns[peer], t.changed
+	return t.liveLocked(peer), t.changed
 }
 
 func (r *Reconnector) set(s State, ref *Ref) {

@@ -381,7 +381,7 @@ func (p *player) prepare(ms []message) {
 			if err != nil {
 				p.t.Fatal(err)
 			}
-			p.tub.hints = f.Hints
+			p.tub.SetHints(f.Hints)
 			p.tub.Register(f.Swissnum, obj)
 		}
 	}

@@ -69,7 +69,6 @@ func setDefault[T comparable](p *T, v T) {
 type Tub struct {
 	id     identity
 	net    netx.Network
-	hints  []furl.Hint
 	limits Limits
 	log    *slog.Logger
 
@@ -79,6 +78,7 @@ type Tub struct {
 
 	mu       sync.Mutex // guards below; no other lock is taken while it is held
 	closed   bool
+	hints    []furl.Hint
 	conns    map[string]*Conn // by TubID
 	changed  chan struct{}    // closed and replaced when a connection comes
 	masterOf map[string]int   // connections with each peer of which this side was the master
@@ -131,6 +131,14 @@ func newIncarnation() string {
 
 // NewSwissnum returns an unguessable name, as Foolscap makes them.
 func NewSwissnum() redact.Secret { return redact.New(strings.ToLower(rand.Text() + rand.Text())[:32]) }
+
+// SetHints changes where the Tub says it can be reached, for the addresses
+// given out from now on.
+func (t *Tub) SetHints(hints []furl.Hint) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.hints = slices.Clone(hints)
+}
 
 // TubID is the Tub's name.
 func (t *Tub) TubID() string { return t.id.tubID }
@@ -188,6 +196,15 @@ func (t *Tub) attachLocked(c *Conn) {
 	t.conns[c.peer] = c
 	close(t.changed)
 	t.changed = make(chan struct{})
+}
+
+// liveLocked returns the connection with a peer, unless it has ended and is
+// only not forgotten yet.
+func (t *Tub) liveLocked(peer string) *Conn {
+	if c := t.conns[peer]; c != nil && c.ctx.Err() == nil {
+		return c
+	}
+	return nil
 }
 
 // detachLocked ends c, for another to take its place.
