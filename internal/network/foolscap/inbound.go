@@ -30,7 +30,7 @@ func (c *Conn) readCall() error {
 		return nil
 	}
 	if j.entered {
-		c.inbound.leave(0)
+		c.inbound.leave(j.cost)
 	}
 	if skipped := c.skip(err); skipped != nil {
 		return skipped
@@ -50,8 +50,8 @@ type job struct {
 	reqID   int64
 	target  *lent // nil for the broker
 	method  *Method
-	entered bool // the gate
-	cost    int64
+	entered bool  // the gate
+	cost    int64 // counted by the gate
 	loans   [][]byte
 	refs    []*Ref
 }
