@@ -45,7 +45,7 @@ fuzz-long:
 
 # FILE=path  KEEP=1  TOR=system
 demo: deps build
-	@$(GO) run ./internal/check/demo
+	@$(GO) build -o bin/demo ./internal/check/demo && bin/demo
 
 bench:
 	@scripts/bench

@@ -29,6 +29,7 @@ type demo struct {
 	tahoe, file  string
 	keep, system bool
 	screen       *screen
+	stayed       bool // all steps are done, and the grid was left up
 
 	dir    string
 	what   string // the file, for people
@@ -141,11 +142,9 @@ func (d *demo) startServers(ctx context.Context) error {
 		if _, err := d.command(ctx, append(args, d.path(name(i)))...); err != nil {
 			return err
 		}
-		p, err := procgrid.Start(name(i), procgrid.Command{Binary: d.tahoe, Args: []string{"run", "--allow-stdin-close", d.path(name(i))}})
-		if err != nil {
+		if err := d.runServer(i); err != nil {
 			return err
 		}
-		d.server[i] = p
 	}
 	d.screen.say("each launches a tor of its own; its onion service leads to a unix socket, so no server has an open port")
 	var wg sync.WaitGroup
@@ -159,6 +158,11 @@ func (d *demo) startServers(ctx context.Context) error {
 	}
 	wg.Wait()
 	return errors.Join(errs...)
+}
+
+func (d *demo) runServer(i int) (err error) {
+	d.server[i], err = procgrid.Start(name(i), procgrid.Command{Binary: d.tahoe, Args: []string{"run", "--allow-stdin-close", d.path(name(i))}})
+	return err
 }
 
 var onionName = regexp.MustCompile(`[a-z2-7]{56}\.onion`)
@@ -313,9 +317,12 @@ func held(dir string) (shares int, size int64, err error) {
 	return shares, size, err
 }
 
+// stopped are the servers that are stopped before the last get.
+var stopped = []int{0, 3}
+
 // getWithServersMissing proves that any three servers suffice.
 func (d *demo) getWithServersMissing(ctx context.Context) error {
-	for _, i := range []int{0, 3} {
+	for _, i := range stopped {
 		if err := d.server[i].Stop(); err != nil {
 			return err
 		}
@@ -324,8 +331,14 @@ func (d *demo) getWithServersMissing(ctx context.Context) error {
 	return d.get(ctx)
 }
 
-// stay leaves the grid up until it is interrupted.
+// stay has all servers run again and leaves the grid up until it is
+// interrupted.
 func (d *demo) stay(ctx context.Context) error {
+	for _, i := range stopped {
+		if err := d.runServer(i); err != nil {
+			return err
+		}
+	}
 	url, err := os.ReadFile(filepath.Join(d.path("client"), "node.url"))
 	if err != nil {
 		return err

@@ -9,7 +9,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -30,7 +29,9 @@ func main() {
 	err := d.run(ctx)
 	d.cleanUp()
 	switch {
-	case errors.Is(ctx.Err(), context.Canceled):
+	case ctx.Err() != nil && d.stayed:
+		fmt.Println("\neverything has been stopped and removed")
+	case ctx.Err() != nil:
 		fmt.Println("\ninterrupted; everything has been stopped and removed")
 		os.Exit(130)
 	case err != nil:
@@ -74,6 +75,7 @@ func (d *demo) run(ctx context.Context) error {
 	d.screen.proven(fmt.Sprintf("Proven: %s went encrypted and erasure-coded (3 of 5) through Tor to five onion servers and came back byte for byte, "+
 		"with two of them gone.", d.what))
 	if d.keep {
+		d.stayed = true
 		return d.stay(ctx)
 	}
 	return nil
