@@ -109,7 +109,7 @@ func (g *grid) putAcrossOutage(t *testing.T) {
 		close(over)
 		watching.Wait()
 		if err != nil {
-			t.Fatalf("%v\n%s", err, n.Tail(30))
+			t.Fatalf("%v\n%s", err, n.tail(t))
 		}
 		cap := g.stored(t, out, data)
 		g.get(t, n, cap, data)
@@ -151,7 +151,7 @@ func (g *grid) getAcrossOutage(t *testing.T) {
 	g.acrossOutage(t, func(t *testing.T, n *node, hit func()) {
 		ctx, cancel := context.WithTimeout(t.Context(), outageTime)
 		defer cancel()
-		argv := append(append([]string(nil), g.wrap...), g.bin, "-d", n.dir, "get", "-", "-")
+		argv := append(g.wrapped(nil, false), g.bin, "-d", n.dir, "get", "-", "-")
 		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 		cmd.Stdin = strings.NewReader(cap + "\n")
 		out := &tripwire{after: outageSize / 4, hit: hit}
@@ -160,7 +160,7 @@ func (g *grid) getAcrossOutage(t *testing.T) {
 		err := cmd.Run()
 		g.heard(errs.String())
 		if err != nil {
-			t.Fatalf("get: %v: %s\n%s", err, errs.String(), n.Tail(30))
+			t.Fatalf("get: %v: %s\n%s", err, errs.String(), n.tail(t))
 		}
 		if !bytes.Equal(out.got.Bytes(), data) {
 			t.Errorf("%d bytes came back that differ from the %d that were put", out.got.Len(), len(data))

@@ -189,7 +189,7 @@ func (g *grid) searchForSecrets(t *testing.T) {
 	}
 	t.Logf("%d spellings of secrets", len(n.what))
 	for _, node := range g.all() {
-		if log := node.Log(); len(log) < 100 {
+		if log := node.log(t); len(log) < 100 {
 			t.Errorf("%s logged nothing", node.name)
 		} else {
 			n.search(t, "the log of "+node.name, []byte(log))

@@ -47,12 +47,12 @@ type world struct {
 
 // node is a node that runs, or ran.
 type node struct {
-	*procgrid.Process
-	w    *world
-	name string
-	dir  string
-	env  []string
-	open bool // runs outside the lab: a server on the clear network
+	*procgrid.Process // nil: it runs in the background
+	w                 *world
+	name              string
+	dir               string
+	env               []string
+	open              bool // runs outside the lab: a server on the clear network
 }
 
 func newWorld(t *testing.T) *world {
@@ -137,13 +137,8 @@ type command struct {
 
 // do runs a command to its end and returns what it printed.
 func (w *world) do(ctx context.Context, c command) (stdout, stderr string, err error) {
-	wrap := w.wrap
-	if c.open {
-		wrap = nil
-	}
-	argv := append(append(append([]string(nil), wrap...), w.bin), c.args...)
+	argv := append(append(w.wrapped(c.env, c.open), w.bin), c.args...)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
-	cmd.Env = append(os.Environ(), c.env...)
 	cmd.Stdin = strings.NewReader(c.stdin)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
@@ -153,6 +148,16 @@ func (w *world) do(ctx context.Context, c command) (stdout, stderr string, err e
 		err = fmt.Errorf("tahoe %s: %w: %s", strings.Join(c.args, " "), err, errs.String())
 	}
 	return out.String(), errs.String(), err
+}
+
+// wrapped begins a command line in the lab, or beside it, with variables that
+// only the program itself is to see.
+func (w *world) wrapped(env []string, open bool) []string {
+	var argv []string
+	if !open {
+		argv = append(argv, w.wrap...)
+	}
+	return append(append(argv, "env"), env...)
 }
 
 // heard keeps what was printed for the search for secrets.
@@ -176,10 +181,7 @@ func (w *world) must(t *testing.T, args ...string) string {
 func (w *world) run(t *testing.T, n *node) *node {
 	t.Helper()
 	n.w, n.dir = w, w.path(n.name)
-	c := procgrid.Command{Binary: w.bin, Args: []string{"run", "--allow-stdin-close", "--log-level=debug", n.dir}, Env: n.env, Wrap: w.wrap}
-	if n.open {
-		c.Wrap = nil
-	}
+	c := procgrid.Command{Binary: w.bin, Args: []string{"run", "--allow-stdin-close", "--log-level=debug", n.dir}, Wrap: w.wrapped(n.env, n.open)}
 	p, err := procgrid.Start(n.name, c)
 	if err != nil {
 		t.Fatal(err)
@@ -203,11 +205,34 @@ func (n *node) wait(t *testing.T, line string) {
 // alive fails the test if the node has ended.
 func (n *node) alive(t *testing.T) {
 	t.Helper()
+	if n.Process == nil {
+		return
+	}
 	select {
 	case <-n.Done():
 		t.Errorf("%s has ended:\n%s", n.name, n.Tail(20))
 	default:
 	}
+}
+
+// log is everything that the node has printed.
+func (n *node) log(t *testing.T) string {
+	t.Helper()
+	if n.Process != nil {
+		return n.Log()
+	}
+	text, err := os.ReadFile(filepath.Join(n.dir, "logs", "node.log"))
+	if err != nil {
+		t.Error(err)
+	}
+	return string(text)
+}
+
+// tail is the end of the log.
+func (n *node) tail(t *testing.T) string {
+	t.Helper()
+	log := n.log(t)
+	return log[max(0, len(log)-3000):]
 }
 
 func (w *world) stopAll() {
@@ -218,6 +243,9 @@ func (w *world) stopAll() {
 	var stopping sync.WaitGroup
 	for _, n := range nodes {
 		stopping.Go(func() {
+			if n.Process == nil {
+				return // it was stopped by command
+			}
 			select {
 			case <-n.Done():
 			default:
