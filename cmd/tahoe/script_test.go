@@ -29,8 +29,8 @@ import (
 //	term DIR             SIGTERM, and wait: the exit code must be 0
 //	eof DIR              close its standard input, and wait: the exit code must be 0
 //	running DIR          fail if it has ended
-//	tor NAME             run a tor with the unix sockets NAME/control and NAME/socks; onion services
-//	                     of one tor are reached through it, and every other address is an echo
+//	tor NAME [PORT]      run a tor with the unix sockets NAME/control and NAME/socks, and SOCKS at a port
+//	                     too; it reaches its own onion services, and every other address is an echo
 //	tor-dies NAME        end it
 //	tor-was-asked NAME TEXT    fail unless a host of a SOCKS request, or its user, has TEXT in it
 //	! tor-was-asked NAME TEXT  fail if one has

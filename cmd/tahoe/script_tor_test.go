@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -21,8 +22,8 @@ import (
 type tors struct{}
 
 func scriptTor(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) != 1 {
-		ts.Fatalf("usage: tor NAME")
+	if neg || len(args) < 1 || len(args) > 2 {
+		ts.Fatalf("usage: tor NAME [PORT]")
 	}
 	dir := ts.MkAbs(args[0])
 	ts.Check(os.MkdirAll(dir, 0o700))
@@ -30,8 +31,14 @@ func scriptTor(ts *testscript.TestScript, neg bool, args []string) {
 		os.Remove(filepath.Join(dir, name))
 		return []netx.Addr{{Kind: netx.Unix, Host: filepath.Join(dir, name)}}
 	}
+	socks := at("socks")
+	for _, port := range args[1:] {
+		n, err := strconv.Atoi(port)
+		ts.Check(err)
+		socks = append(socks, netx.Addr{Kind: netx.TCP, Host: "127.0.0.1", Port: n})
+	}
 	m, err := torcontrolmock.Start(torcontrolmock.Config{
-		Host: netx.Loopback{}, Control: at("control"), SOCKS: at("socks"), UploadTime: time.Millisecond,
+		Host: netx.Loopback{}, Control: at("control"), SOCKS: socks, UploadTime: time.Millisecond,
 		Methods: []string{"SAFECOOKIE"}, CookieFile: filepath.Join(dir, "cookie"),
 	})
 	ts.Check(err)

@@ -166,7 +166,8 @@ func (t *narration) lines(rungs []Rung) []string {
 	for i, r := range rungs {
 		was := t.said[i]
 		servers := r.Name == serversName
-		if blocked && !(servers && was.Text != "") {
+		locked := r.Name == lockName && r.State != tor.Waiting // it comes without the rungs below
+		if blocked && !locked && !(servers && was.Text != "") {
 			t.said[i] = Rung{} // it will be news again
 			continue
 		}

@@ -33,6 +33,10 @@ func TestNarration(t *testing.T) {
 		// Tor goes and comes back: all of it is news again.
 		{[]string{"found failed gone", "bootstrapped waiting for Tor", "published waiting p", "servers failed 0 of 2"}, []string{"gone", "0 of 2"}},
 		{[]string{"found ok found", "bootstrapped unknown no control port", "published ok at 3", "servers ok 2 of 2"}, []string{"found", "at 3", "2 of 2"}},
+		// The lock-down comes as soon as Tor is found, and nothing waits for it.
+		{[]string{"found failed gone", "lockdown waiting later", "servers failed 0 of 2"}, []string{"gone"}},
+		{[]string{"found ok found", "bootstrapped waiting 0 %", "lockdown ok locked", "servers waiting 0 of 2"}, []string{"found", "0 %", "locked"}},
+		{[]string{"found ok found", "bootstrapped ok connected", "lockdown failed not locked", "servers waiting 1 of 2"}, []string{"connected", "not locked", "1 of 2"}},
 	} {
 		if got := told.lines(rungs(tt.now...)); !slices.Equal(got, tt.want) {
 			t.Errorf("step %d: %q, want %q", i, got, tt.want)
