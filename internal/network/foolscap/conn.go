@@ -20,6 +20,7 @@ var (
 	errNotReading = errors.New("the peer does not take what is sent to it")
 	errSilent     = errors.New("nothing was heard of the peer for too long")
 	errStopped    = errors.New("the peer stopped in the middle of a message")
+	errCrowded    = errors.New("there are too many connections")
 	errPeerClosed = errors.New("the peer closed the connection")
 )
 
@@ -182,7 +183,7 @@ func (c *Conn) logEnd() {
 	err := c.Err()
 	_, said := errors.AsType[*banana.PeerError](err)
 	switch {
-	case isFault(err):
+	case isFault(err), errors.Is(err, errCrowded):
 		c.log.Info("dropped a connection", "err", err)
 	case said:
 		c.log.Info("the peer dropped the connection", "err", err)

@@ -71,47 +71,63 @@ type attempt struct {
 	cancel  context.CancelFunc
 	waiting int           // who want it; guarded by Tub.mu
 	done    chan struct{} // closed when it has ended
-	err     error         // valid then
+	conn    *Conn         // valid then
+	err     error         // likewise
 }
 
+// connect returns the connection with f's Tub, and makes it if need be.
 func (t *Tub) connect(ctx context.Context, f furl.FURL, o DialOptions) (*Conn, error) {
+	c, a, err := t.join(f, o)
+	if a == nil {
+		return c, err
+	}
+	defer t.leave(f.TubID, a)
+	ended := a.done
+	var late <-chan time.Time
 	for {
-		c, a, changed, err := t.join(f, o)
-		if c != nil || err != nil {
-			return c, err
+		c, changed := t.connected(f.TubID)
+		if c != nil {
+			return c, nil // perhaps the peer connected to us
 		}
 		select {
-		case <-changed: // perhaps the peer connected to us
-		case <-a.done:
-			err = a.err
+		case <-changed:
+		case <-ended:
+			if !isDuplicate(a.err) {
+				return a.conn, a.err
+			}
+			// The peer says that it has a connection: its own, which it may
+			// just be making.
+			ended, late = nil, time.After(duplicateGrace)
+		case <-late:
+			return nil, a.err
 		case <-ctx.Done():
-			err = ctx.Err()
-		}
-		t.leave(f.TubID, a)
-		if err != nil {
-			return nil, err
+			return nil, ctx.Err()
 		}
 	}
 }
 
+// duplicateGrace is how long after a refusal the peer's own connection may
+// come.
+const duplicateGrace = 10 * time.Second
+
 // join returns the connection with a peer, or the attempt to make one.
-func (t *Tub) join(f furl.FURL, o DialOptions) (*Conn, *attempt, <-chan struct{}, error) {
+func (t *Tub) join(f furl.FURL, o DialOptions) (*Conn, *attempt, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
-		return nil, nil, nil, ErrClosed
+		return nil, nil, ErrClosed
 	}
 	if c := t.liveLocked(f.TubID); c != nil {
-		return c, nil, nil, nil
+		return c, nil, nil
 	}
 	if f.TubID == t.id.tubID {
-		return t.selfLocked(), nil, nil, nil
+		return t.selfLocked(), nil, nil
 	}
 	a := t.dials[f.TubID]
 	if a == nil {
 		places := t.places(f.Hints, o)
 		if len(places) == 0 {
-			return nil, nil, nil, ErrNoHints
+			return nil, nil, ErrNoHints
 		}
 		ctx, cancel := context.WithCancel(t.ctx)
 		a = &attempt{cancel: cancel, done: make(chan struct{})}
@@ -119,7 +135,15 @@ func (t *Tub) join(f furl.FURL, o DialOptions) (*Conn, *attempt, <-chan struct{}
 		t.tasks.Go(func() { t.try(ctx, a, f.TubID, places) })
 	}
 	a.waiting++
-	return nil, a, t.changed, nil
+	return nil, a, nil
+}
+
+// connected returns the connection with a peer, if there is one, and a channel
+// that is closed when the next one comes, with any peer.
+func (t *Tub) connected(peer string) (*Conn, <-chan struct{}) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.liveLocked(peer), t.changed
 }
 
 // leave ends an attempt that nobody waits for.
@@ -212,11 +236,13 @@ func (t *Tub) finish(peer string, a *attempt, won *Conn, fail *DialError) {
 		delete(t.dials, peer)
 	}
 	t.mu.Unlock()
-	if won == nil {
+	a.conn = won
+	switch {
+	case won != nil:
+	case t.ctx.Err() != nil:
+		a.err = ErrClosed
+	default:
 		a.err = fail
-		if len(fail.Hints) == 0 {
-			a.err = context.Canceled // those who waited have left, or the Tub has closed
-		}
 	}
 	a.cancel()
 	close(a.done)

@@ -124,6 +124,33 @@ func TestCrossing(t *testing.T) {
 	}
 }
 
+// TestCrossingDials: of two dials that cross, neither fails.
+func TestCrossingDials(t *testing.T) {
+	for offset := range 8 {
+		bothRoles(t, func(r *rig, d, l int) {
+			alice, bob := r.tub("alice", d, Limits{}), r.tub("bob", l, Limits{})
+			r.listen("alice", alice)
+			r.listen("bob", bob)
+			errs := make(chan error)
+			dial := func(from, to *Tub) {
+				ref, err := from.Dial(r.t.Context(), to.Register(NewSwissnum(), echo), DialOptions{})
+				if err == nil {
+					_, err = ref.Call(r.t.Context(), "echo", nil, 1)
+				}
+				errs <- err
+			}
+			go dial(alice, bob)
+			time.Sleep(time.Duration(5*offset) * time.Millisecond)
+			go dial(bob, alice)
+			for range 2 {
+				if err := <-errs; err != nil {
+					r.t.Errorf("%d ms apart: %v", 5*offset, err)
+				}
+			}
+		})
+	}
+}
+
 // TestSilentLoss: the dialling side knows that the connection is gone and the
 // other has not noticed; the next one replaces it at once, whoever is the
 // master.

@@ -86,4 +86,11 @@ func refuse(format string, args ...any) error {
 
 const duplicateWhy = "Duplicate connection"
 
+// isDuplicate reports whether the peer refused because it has a connection
+// already.
+func isDuplicate(err error) bool {
+	e, ok := errors.AsType[*NegotiationError](err)
+	return ok && e.Remote && e.Why == duplicateWhy
+}
+
 func lost(why error) error { return fmt.Errorf("%w: %w", ErrLost, why) }

@@ -356,6 +356,40 @@ func TestHalfOpen(t *testing.T) {
 	})
 }
 
+// TestCrowd: with more peers than there may be, the one that was silent longest
+// goes; those this side has dialled stay.
+func TestCrowd(t *testing.T) {
+	bubble(t, func(r *rig) {
+		t, ctx := r.t, r.t.Context()
+		alice, bob, carol := r.tub("alice", 0, Limits{Keepalive: -1}), r.tub("bob", 1, Limits{Peers: 1, Keepalive: -1}), r.tub("carol", 2, Limits{})
+		r.listen("bob", bob)
+		r.listen("carol", carol)
+		f := bob.Register(NewSwissnum(), echo)
+		a, err1 := alice.Dial(ctx, f, DialOptions{})
+		c, err2 := carol.Dial(ctx, f, DialOptions{})
+		if err1 != nil || err2 != nil {
+			t.Fatal(err1, err2)
+		}
+		<-a.Lost()
+		if cs := bob.Conns(); len(cs) != 1 || cs[0].Peer() != carol.TubID() || c.conn.Err() != nil {
+			t.Errorf("connections %v", cs)
+		}
+		c.conn.Close()
+		<-c.Lost()
+		time.Sleep(time.Second)
+		out, err := bob.Dial(ctx, carol.Register(NewSwissnum(), echo), DialOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := alice.Dial(ctx, f, DialOptions{}); err != nil || out.conn.Err() != nil {
+			t.Errorf("%v; the connection that was dialled: %v", err, out.conn.Err())
+		}
+		if !strings.Contains(r.logs.String(), errCrowded.Error()) {
+			t.Error("not logged")
+		}
+	})
+}
+
 // TestIdleCost: a connection that does nothing takes little memory.
 func TestIdleCost(t *testing.T) {
 	const n = 200

@@ -413,6 +413,43 @@ func TestNoWay(t *testing.T) {
 	})
 }
 
+// TestDialGoesOn: that others connect meanwhile does not begin it anew.
+func TestDialGoesOn(t *testing.T) {
+	bubble(t, func(r *rig) {
+		t, ctx := r.t, r.t.Context()
+		r.net.SetLink("alice", "carol", memnet.Link{Latency: time.Second})
+		alice, bob, carol := r.tub("alice", 0, Limits{}), r.tub("bob", 1, Limits{}), r.tub("carol", 2, Limits{})
+		r.listen("bob", bob)
+		r.listen("carol", carol)
+		done := make(chan error)
+		go func() {
+			_, err := alice.Dial(ctx, carol.Register(NewSwissnum(), echo), DialOptions{})
+			done <- err
+		}()
+		f := bob.Register(NewSwissnum(), echo)
+		for range 30 {
+			ref, err := alice.Dial(ctx, f, DialOptions{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond)
+			ref.conn.end(io.EOF)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		n := 0
+		for _, d := range r.net.Dials() {
+			if d.To.Host == "carol" {
+				n++
+			}
+		}
+		if n != 1 {
+			t.Errorf("carol was dialled %d times", n)
+		}
+	})
+}
+
 // TestDialIsShared: many who want one peer make one connection, and one who
 // gives up does not spoil it for the others.
 func TestDialIsShared(t *testing.T) {

@@ -195,14 +195,6 @@ func (r *Reconnector) wait(ctx context.Context, delay time.Duration, err error) 
 	}
 }
 
-// connected returns the connection with a peer, if there is one, and a channel
-// that is closed when the next one comes.
-func (t *Tub) connected(peer string) (*Conn, <-chan struct{}) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.liveLocked(peer), t.changed
-}
-
 func (r *Reconnector) set(s State, ref *Ref) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

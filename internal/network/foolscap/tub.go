@@ -35,6 +35,7 @@ type Limits struct {
 	Keepalive  time.Duration // after this long without a word the peer is asked for a sign of life: 4 min; negative: never
 	Disconnect time.Duration // a connection on which nothing was heard for so long is dropped: three times Keepalive; negative: never
 	Half       int           // inbound connections that are still negotiating; one more, and the oldest is dropped: 1000
+	Peers      int           // connections; one more, and the inbound one that was silent longest is dropped: 4000
 	Calls      int           // of ours unanswered on one connection, before the next one waits; the peer may have twice as many: 64
 	CallBytes  int64         // likewise for the bytes of arguments: 8 MiB
 	Call       int64         // for the arguments of a call whose Method names no Limit: 1 MiB
@@ -49,6 +50,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.Keepalive, 4*time.Minute)
 	setDefault(&l.Disconnect, 3*max(l.Keepalive, 0))
 	setDefault(&l.Half, 1000)
+	setDefault(&l.Peers, 4000)
 	setDefault(&l.Calls, 64)
 	setDefault(&l.CallBytes, 8<<20)
 	setDefault(&l.Call, 1<<20)
@@ -193,9 +195,25 @@ func (t *Tub) begin() bool {
 
 // attachLocked makes c the connection with its peer.
 func (t *Tub) attachLocked(c *Conn) {
+	if len(t.conns) >= t.limits.Peers {
+		t.makeRoomLocked()
+	}
 	t.conns[c.peer] = c
 	close(t.changed)
 	t.changed = make(chan struct{})
+}
+
+// makeRoomLocked ends the inbound connection that was silent longest.
+func (t *Tub) makeRoomLocked() {
+	var silent *Conn
+	for _, c := range t.conns {
+		if c.info.Inbound && (silent == nil || c.LastHeard().Before(silent.LastHeard())) {
+			silent = c
+		}
+	}
+	if silent != nil {
+		t.detachLocked(silent, errCrowded)
+	}
 }
 
 // liveLocked returns the connection with a peer, unless it has ended and is
