@@ -2,6 +2,7 @@ package pidfile
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -161,4 +162,29 @@ func FuzzParse(f *testing.F) {
 			t.Fatalf("parse(%q) = %v", s, r)
 		}
 	})
+}
+
+// To stop a node is to end a process: one that has only got the number of a dead
+// node must be left alone.
+func TestSure(t *testing.T) {
+	dir := t.TempDir()
+	me := os.Getpid()
+	if Sure(dir, me) {
+		t.Error("sure of a node that never was")
+	}
+	f, err := Acquire(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !Sure(dir, me) || Sure(dir, me+1) {
+		t.Errorf("a node that runs: %v, its neighbour: %v", Sure(dir, me), Sure(dir, me+1))
+	}
+	f.Release()
+	if look(me).start == 0 {
+		t.Skip("this system does not tell when a process started")
+	}
+	os.WriteFile(filepath.Join(dir, Name), fmt.Appendf(nil, "%d 1000000000.00\n", me), 0o600)
+	if Sure(dir, me) {
+		t.Error("sure of a process that is younger than the node")
+	}
 }
