@@ -105,8 +105,9 @@ func TestCallErrors(t *testing.T) {
 			}
 		}
 		for range 300 { // more than may be under way
-			if _, err := ref.Call(ctx, "typed", nil, "text"); err == nil {
-				t.Fatal("text was taken for bytes")
+			_, err := ref.Call(ctx, "typed", nil, "text")
+			if _, ok := errors.AsType[*RemoteError](err); !ok {
+				t.Fatalf("text for bytes: %v", err)
 			}
 		}
 		if !strings.Contains(r.logs.String(), "panicked") {
