@@ -140,7 +140,17 @@ func (s *session) handle(line string) bool {
 	case "TAKEOWNERSHIP":
 		s.takeover = true
 		return s.say("250 OK")
-	case "RESETCONF", "SETCONF", "SIGNAL", "ONION_CLIENT_AUTH_ADD":
+	case "GETCONF":
+		return s.getConf(rest)
+	case "SETCONF":
+		return s.setConf(rest)
+	case "SIGNAL":
+		s.say("250 OK")
+		if rest == "RELOAD" {
+			s.tor.Reload()
+		}
+		return true
+	case "RESETCONF", "ONION_CLIENT_AUTH_ADD":
 		return s.say("250 OK")
 	case "QUIT":
 		s.say("250 closing connection")
@@ -234,9 +244,15 @@ func (s *session) getInfo(keys []string) bool {
 		"status/circuit-established": circuit,
 		"network-liveness":           live,
 		"net/listeners/socks":        strings.Join(socks, " "),
+		"process/uid":                strconv.Itoa(s.tor.cfg.UID),
+		"process/pid":                "1",
 	}
 	var out []string
 	for _, k := range keys {
+		if k == "circuit-status" {
+			out = append(out, "250+circuit-status=", s.tor.circuits()+".")
+			continue
+		}
 		v, ok := known[k]
 		if !ok {
 			return s.say(fmt.Sprintf("552 Unrecognized key \"%s\"", k))
@@ -250,7 +266,7 @@ func (s *session) setEvents(kinds []string) bool {
 	events := map[string]bool{}
 	for _, k := range kinds {
 		switch k {
-		case "HS_DESC", "STATUS_CLIENT", "STATUS_GENERAL", "NETWORK_LIVENESS", "WARN", "ERR", "STREAM", "CIRC":
+		case "HS_DESC", "STATUS_CLIENT", "STATUS_GENERAL", "NETWORK_LIVENESS", "WARN", "ERR", "STREAM", "CIRC", "SIGNAL", "CONF_CHANGED":
 			events[k] = true
 		default:
 			return s.say(fmt.Sprintf("552 Unrecognized event \"%s\"", k))

@@ -120,11 +120,15 @@ func (t *Tor) carry(c net.Conn, id string, port int) {
 	case !up:
 		reply(c, onionUnknown, nil)
 		return
-	case p.Port != port:
+	case p.Port != port && p.Ports[port] == "":
 		reply(c, socksRefused, nil)
 		return
 	}
-	target, err := p.tor.dialTarget(p.Target)
+	at := p.Ports[port]
+	if at == "" {
+		at = p.Target
+	}
+	target, err := p.tor.dialTarget(at)
 	if err != nil {
 		reply(c, socksFailed, nil)
 		return

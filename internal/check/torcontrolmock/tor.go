@@ -41,6 +41,14 @@ type Config struct {
 	UploadTime time.Duration
 	// NoUnix: tor runs in a sandbox and reaches no unix socket of ours.
 	NoUnix bool
+	// Disk, Torrc (KEY=VALUE) and Conf are for hidden services in folders:
+	// where those lie, the settings that the tor starts with, and what GETCONF
+	// says of other keys.
+	Disk  *Disk
+	Torrc []string
+	Conf  map[string]string
+	UID   int // of the tor
+
 	// SOCKSReply, when set, may answer a request before anything else does.
 	SOCKSReply func(host, user string) (code byte, refuse bool)
 }
@@ -49,7 +57,8 @@ type Config struct {
 type Service struct {
 	ID, Key, Target string
 	Port            int
-	Words           []string // of the command, without the key
+	Ports           map[int]string // targets, of a service in a folder
+	Words           []string       // of the command, without the key
 	Uploaded        bool
 }
 
@@ -84,6 +93,7 @@ type Tor struct {
 	collide  int
 	commands []string
 	streams  []Stream
+	hidden   []string // KEY=VALUE
 }
 
 // Stream is a request that came to the SOCKS port.
@@ -106,6 +116,9 @@ func Start(cfg Config) (*Tor, error) {
 	if cfg.Net == nil {
 		cfg.Net = NewNet()
 	}
+	if cfg.Disk == nil {
+		cfg.Disk = &Disk{}
+	}
 	cfg.HSDirs = orDefault(cfg.HSDirs, 8)
 	cfg.Bootstrap = orDefault(cfg.Bootstrap, 100)
 	cfg.UploadTime = orDefault(cfg.UploadTime, time.Second)
@@ -115,6 +128,7 @@ func Start(cfg Config) (*Tor, error) {
 	if err := t.makeCookie(); err != nil {
 		return nil, err
 	}
+	t.setHidden(cfg.Torrc)
 	for _, a := range cfg.Control {
 		if err := t.serve(a, t.serveControl); err != nil {
 			t.Stop()
@@ -265,6 +279,22 @@ func (t *Tor) setPhase(percent int, tag, summary string) string {
 func (t *Tor) Emit(kind, text string) {
 	for s := range t.snapshot() {
 		s.emit(kind, text)
+	}
+}
+
+// emitLines sends an event of several lines.
+func (t *Tor) emitLines(kind string, lines []string) {
+	for s := range t.snapshot() {
+		s.mu.Lock()
+		wanted := s.events[kind]
+		s.mu.Unlock()
+		if wanted {
+			all := []string{"650-" + kind}
+			for _, l := range lines {
+				all = append(all, "650-"+l)
+			}
+			s.say(append(all, "650 OK")...)
+		}
 	}
 }
 

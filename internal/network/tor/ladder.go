@@ -2,6 +2,8 @@ package tor
 
 import (
 	"fmt"
+	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -45,8 +47,9 @@ type Bootstrap struct {
 
 // ServiceStatus is how far an onion service is.
 type ServiceStatus struct {
-	Address  onion.Address
+	Address  onion.Address // empty: tor has not shown it yet; only with Dir
 	Port     int
+	Dir      string // tor's folder with the key; empty: the key is ours
 	Target   string // where tor delivers
 	Added    bool   // tor has taken it on
 	Uploaded int    // directories that have its descriptor
@@ -55,6 +58,9 @@ type ServiceStatus struct {
 	// succeeded; zero: not since it was added.
 	Reached time.Time
 	Problem string // with its cure; empty when there is none
+
+	key         string // which service this is
+	slowAddress bool   // tor has not shown the address for a while
 }
 
 // stuckAfter is how long a bootstrap without progress is taken for slow rather
@@ -173,19 +179,42 @@ func skewText(skew time.Duration) string {
 	return fmt.Sprintf("this machine's clock is %s %s, and Tor does not work with a wrong clock: set it", skew.Round(time.Second), direction)
 }
 
+// name is what people call the service.
+func (s ServiceStatus) name() string {
+	if s.Address == "" {
+		return "onion service in " + s.Dir
+	}
+	return "onion service " + s.Address.String()
+}
+
 func (s ServiceStatus) publishedRung() Rung {
 	r := Rung{Name: "published"}
 	switch {
 	case s.Problem != "":
 		r.State, r.Text = Failed, s.Problem
-	case s.Uploaded > 0:
-		r.State, r.Text = OK, fmt.Sprintf("onion service %s published at %d of %d directories", s.Address, s.Uploaded, s.Asked)
+	case s.Uploaded > 0 && s.Address != "":
+		r.State, r.Text = OK, fmt.Sprintf("%s published at %d of %d directories", s.name(), s.Uploaded, s.Asked)
+	case !s.Reached.IsZero(): // published before we came
+		r.State, r.Text = OK, s.name()+" published"
+	case s.Added && s.slowAddress:
+		r.State, r.Text = Waiting, fmt.Sprintf("%s: tor has it, and may take two hours to show its address; to have it at once: sudo cat %s, then tub.port = %s and tub.location = tor:ADDRESS:%d",
+			s.name(), filepath.Join(s.Dir, "hostname"), endpointOf(s.Target), s.Port)
+	case s.Added && s.Address == "":
+		r.State, r.Text = Waiting, s.name()+": waiting for tor to show its address"
 	case s.Added:
-		r.State, r.Text = Waiting, fmt.Sprintf("onion service %s is being published (0 of %d directories)", s.Address, s.Asked)
+		r.State, r.Text = Waiting, fmt.Sprintf("%s is being published (0 of %d directories)", s.name(), s.Asked)
 	default:
-		r.State, r.Text = Waiting, fmt.Sprintf("onion service %s waits for tor", s.Address)
+		r.State, r.Text = Waiting, s.name()+" waits for tor"
 	}
 	return r
+}
+
+// endpointOf is a target as tub.port has it.
+func endpointOf(target string) string {
+	if ap, err := netip.ParseAddrPort(strings.TrimPrefix(target, "tcp:")); err == nil {
+		return fmt.Sprintf("tcp:%d:interface=%s", ap.Port(), strings.ReplaceAll(ap.Addr().String(), ":", `\:`))
+	}
+	return target
 }
 
 func (s ServiceStatus) reachedRung() Rung {
@@ -235,10 +264,10 @@ func (b *board) look() (Ladder, <-chan struct{}) {
 }
 
 // service updates the status of one service.
-func (b *board) service(id onion.Address, port int, f func(s *ServiceStatus)) {
+func (b *board) service(key string, f func(s *ServiceStatus)) {
 	b.update(func(l *Ladder) {
 		for i := range l.Services {
-			if s := &l.Services[i]; s.Address == id && s.Port == port {
+			if s := &l.Services[i]; s.key == key {
 				f(s)
 			}
 		}

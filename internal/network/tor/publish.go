@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"net"
 	"sync"
 	"time"
 
@@ -33,7 +34,9 @@ type keeper struct {
 	control *control.Conn
 	ctx     context.Context // ends with the connection, and before the keeper does
 	wg      sync.WaitGroup
-	kept    map[*service]bool // guarded by tor.mu
+	kept    map[net.Listener]bool // guarded by tor.mu
+
+	settling sync.Mutex // held while tor's own services are looked at and changed
 }
 
 // keepAll starts on the services that have come since the last call.
@@ -44,6 +47,12 @@ func (k *keeper) keepAll() {
 		if !k.kept[s] {
 			k.kept[s] = true
 			k.wg.Go(func() { k.keep(s) })
+		}
+	}
+	for _, d := range k.tor.dirs {
+		if !k.kept[d] {
+			k.kept[d] = true
+			k.wg.Go(func() { k.keepDir(d) })
 		}
 	}
 }
@@ -187,11 +196,16 @@ func (s *service) uploaded() <-chan struct{} {
 func (t *Tor) selfDial(ctx context.Context, addr onion.Address, port int) error {
 	ctx, cancel := context.WithTimeout(ctx, selfDialTime)
 	defer cancel()
-	c, err := t.DialTor(ctx, netx.Addr{Kind: netx.Tor, Host: addr.String(), Port: port, Isolation: "self:" + rand.Text()})
+	c, err := t.DialTor(ctx, selfAddr(addr, port))
 	if err != nil {
 		return err
 	}
 	return c.Close()
+}
+
+// selfAddr is one of our onion services, by a circuit of its own.
+func selfAddr(addr onion.Address, port int) netx.Addr {
+	return netx.Addr{Kind: netx.Tor, Host: addr.String(), Port: port, Isolation: "self:" + rand.Text()}
 }
 
 // proveSocket finds out whether tor delivers to the socket of s, by a service

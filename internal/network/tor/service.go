@@ -66,7 +66,7 @@ func (t *Tor) ListenOnion(ctx context.Context, cfg OnionConfig) (net.Listener, e
 	t.services = append(t.services, s)
 	t.board.update(func(l *Ladder) {
 		l.needsOnion = true
-		l.Services = append(l.Services, ServiceStatus{Address: s.addr, Port: cfg.Port, Target: s.target()})
+		l.Services = append(l.Services, ServiceStatus{Address: s.addr, Port: cfg.Port, Target: s.target(), key: s.key()})
 	})
 	signal(t.added)
 	signal(t.kick)
@@ -138,7 +138,7 @@ func (s *service) Close() error {
 	t.services = slices.DeleteFunc(t.services, func(o *service) bool { return o == s })
 	t.mu.Unlock()
 	t.board.update(func(l *Ladder) {
-		l.Services = slices.DeleteFunc(l.Services, func(st ServiceStatus) bool { return st.Address == s.addr })
+		l.Services = slices.DeleteFunc(l.Services, func(st ServiceStatus) bool { return st.key == s.key() })
 	})
 	return nil
 }
@@ -199,4 +199,6 @@ func (s *service) onDescriptor(e control.Event) {
 	s.status(func(st *ServiceStatus) { st.Uploaded, st.Asked = uploaded, asked })
 }
 
-func (s *service) status(f func(st *ServiceStatus)) { s.tor.board.service(s.addr, s.cfg.Port, f) }
+func (s *service) key() string { return "key " + s.addr.String() }
+
+func (s *service) status(f func(st *ServiceStatus)) { s.tor.board.service(s.key(), f) }

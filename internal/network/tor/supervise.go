@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
+	"slices"
 	"strconv"
 	"time"
 
@@ -91,7 +93,7 @@ func (t *Tor) lost(err error) {
 		l.Bootstrap = Bootstrap{}
 		for i := range l.Services {
 			s := &l.Services[i]
-			s.Added, s.Uploaded, s.Asked, s.Reached, s.Problem = false, 0, 0, time.Time{}, ""
+			s.Added, s.Uploaded, s.Asked, s.Reached, s.Problem, s.slowAddress = false, 0, 0, time.Time{}, "", false
 		}
 	})
 }
@@ -177,7 +179,7 @@ func (t *Tor) places(ctx context.Context) ([]place, error) {
 func (t *Tor) serves() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return len(t.services) > 0
+	return len(t.services)+len(t.dirs) > 0
 }
 
 // socksOnly makes do without a control port.
@@ -217,8 +219,9 @@ func joinLooked(errs ...error) error {
 	return &all
 }
 
-// events are what the ladder and the services need to hear.
-var events = []string{"STATUS_CLIENT", "STATUS_GENERAL", "HS_DESC"}
+// events are what the ladder and the services need to hear, the most important
+// last.
+var events = []string{"SIGNAL", "CONF_CHANGED", "STATUS_GENERAL", "STATUS_CLIENT", "HS_DESC"}
 
 // prepare sets up a fresh control connection.
 func (t *Tor) prepare(ctx context.Context, c *control.Conn) error {
@@ -234,19 +237,27 @@ func (t *Tor) prepare(ctx context.Context, c *control.Conn) error {
 			return err
 		}
 	}
-	err := c.SetEvents(ctx, events...)
-	if refused, ok := errors.AsType[*control.Error](err); ok {
-		// A filter before tor (Whonix, Tails) knows some of them only.
-		t.log.Debug("tor does not report everything", "err", refused)
-		if err = c.SetEvents(ctx, "HS_DESC"); err != nil {
-			t.log.Warn("tor will not say whether onion services are published", "err", err)
-		}
-		err = ctx.Err()
+	for _, d := range t.hiddenDirs() {
+		d.forget() // what another tor, or another run of it, has said
 	}
-	if err != nil {
+	if err := t.subscribe(ctx, c); err != nil {
 		return err
 	}
 	return t.refresh(ctx, c)
+}
+
+// subscribe asks for events. A filter before tor (Whonix, Tails) knows some of
+// them only, and refuses all for one that it does not know.
+func (t *Tor) subscribe(ctx context.Context, c *control.Conn) error {
+	for i := range len(events) {
+		err := c.SetEvents(ctx, events[i:]...)
+		if _, refused := errors.AsType[*control.Error](err); !refused {
+			return err
+		}
+		t.log.Debug("tor does not report everything", "err", err)
+	}
+	t.log.Warn("tor will not say whether onion services are published")
+	return ctx.Err()
 }
 
 // refresh asks tor for its progress. A refusal is an answer: tor is alive.
@@ -319,7 +330,7 @@ func (t *Tor) chooseSOCKS(ctx context.Context, c *control.Conn) (netx.Addr, erro
 // ends.
 func (t *Tor) stay(ctx context.Context, c *control.Conn) error {
 	ctx, cancel := context.WithCancel(ctx)
-	k := keeper{tor: t, control: c, ctx: ctx, kept: map[*service]bool{}}
+	k := keeper{tor: t, control: c, ctx: ctx, kept: map[net.Listener]bool{}}
 	defer k.wg.Wait()
 	defer cancel()
 	beat := time.NewTicker(heartbeat)
@@ -364,7 +375,15 @@ func (t *Tor) onEvent(e control.Event) {
 		if len(e.Words) > 1 {
 			if s := t.serviceOf(e.Words[1]); s != nil {
 				s.onDescriptor(e)
+				return
 			}
+			for _, d := range t.hiddenDirs() {
+				d.onDescriptor(e)
+			}
+		}
+	case "SIGNAL", "CONF_CHANGED": // a reload drops what was set by SETCONF
+		for _, d := range t.hiddenDirs() {
+			signal(d.recheck)
 		}
 	case "STATUS_CLIENT":
 		if len(e.Words) < 2 {
@@ -386,6 +405,12 @@ func (t *Tor) onEvent(e control.Event) {
 			}
 		}
 	}
+}
+
+func (t *Tor) hiddenDirs() []*hiddenDir {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.dirs)
 }
 
 func (t *Tor) serviceOf(id string) *service {

@@ -15,7 +15,9 @@ package tor
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
+	"sync/atomic"
 
 	"tahoe-go/internal/network/netx"
 	"tahoe-go/internal/network/tor/socks"
@@ -39,8 +41,12 @@ type Tor struct {
 	runDir *runDir  // where sockets live; nil without Launch
 	proc   *process // the tor we run; owned by the supervisor
 
+	memory   sync.Mutex  // one writer of DirConfig.Memory at a time
+	circuits atomic.Bool // tor was asked for its circuits, and the connection has not survived it
+
 	mu       sync.Mutex // guards below
 	services []*service
+	dirs     []*hiddenDir
 	closed   bool
 }
 
@@ -87,12 +93,16 @@ func (t *Tor) Watch() (Ladder, <-chan struct{}) { return t.board.look() }
 func (t *Tor) Close() error {
 	t.mu.Lock()
 	t.closed = true
-	services := append([]*service(nil), t.services...)
+	services := slices.Clone(t.services)
+	dirs := slices.Clone(t.dirs)
 	t.mu.Unlock()
 	t.cancel()
 	t.wg.Wait()
 	for _, s := range services {
 		s.Close()
+	}
+	for _, d := range dirs {
+		d.Close()
 	}
 	if t.runDir != nil {
 		t.runDir.remove()

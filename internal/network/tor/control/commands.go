@@ -46,8 +46,8 @@ func Keys(value string) map[string]string {
 
 // Setting is one line of tor's configuration.
 type Setting struct {
-	Key, Value string
-	Default    bool // GetConf: not set, tor uses its default; Value is empty
+	Key, Value string // Value without the quotes that tor may put around it
+	Default    bool   // GetConf: not set, tor uses its default; Value is empty
 }
 
 // GetConf returns the settings of one key in tor's order; several lines of the
@@ -60,6 +60,9 @@ func (c *Conn) GetConf(ctx context.Context, key string) ([]Setting, error) {
 	var settings []Setting
 	for _, l := range r.Lines {
 		k, v, set := strings.Cut(l.Text, "=")
+		if strings.HasPrefix(v, `"`) { // quotes further on are part of the value
+			v, _ = unquote(v)
+		}
 		settings = append(settings, Setting{Key: k, Value: v, Default: !set})
 	}
 	return settings, nil

@@ -39,7 +39,7 @@ func start(t *testing.T, cfg torcontrolmock.Config, onEvent func(control.Event))
 	return tor, dial(t, cfg.Host, onEvent)
 }
 
-func dial(t *testing.T, h *torcontrolmock.Host, onEvent func(control.Event)) *control.Conn {
+func dial(t *testing.T, h netx.Network, onEvent func(control.Event)) *control.Conn {
 	t.Helper()
 	nc, err := h.Dial(t.Context(), controlPort)
 	if err != nil {
@@ -134,6 +134,29 @@ func TestGetInfo(t *testing.T) {
 	_, err = c.GetInfo(t.Context(), "no-such-key")
 	if refused, ok := errors.AsType[*control.Error](err); !ok || refused.Code != 552 {
 		t.Errorf("unknown key: error = %v, want code 552", err)
+	}
+}
+
+func TestGetConf(t *testing.T) {
+	lines := []string{`HiddenServiceDir=/a # "b\c`, `HiddenServicePort=81 unix:"/so ck"`, "HiddenServicePort=443"}
+	_, c := start(t, torcontrolmock.Config{Torrc: lines, Disk: &torcontrolmock.Disk{Parents: []string{"/"}}}, nil)
+	if _, err := c.Authenticate(t.Context(), control.Credentials{}); err != nil {
+		t.Fatal(err)
+	}
+	got, err := c.GetConf(t.Context(), "HiddenServiceOptions")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text []string
+	for _, s := range got {
+		text = append(text, s.Key+"="+s.Value)
+	}
+	if !reflect.DeepEqual(text, lines) {
+		t.Errorf("GetConf = %q, want %q", text, lines)
+	}
+	got, err = c.GetConf(t.Context(), "User")
+	if want := []control.Setting{{Key: "User", Default: true}}; err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("GetConf of what is not set = %v, %v", got, err)
 	}
 }
 
