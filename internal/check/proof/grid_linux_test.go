@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -75,6 +76,7 @@ func (g *grid) startServers(t *testing.T) {
 		}
 		g.onions = append(g.onions, g.run(t, &node{name: s.name}))
 	}
+	g.onions = append(g.onions, g.torrcServer(t))
 	for name, host := range map[string]string{"clear1": clearName, "clear2": clearName2} {
 		port := freePort(t)
 		_, _, err := g.do(t.Context(), command{open: true, args: []string{"create-node", "--webport=none", "--nickname=" + name,
@@ -85,12 +87,43 @@ func (g *grid) startServers(t *testing.T) {
 		g.clears = append(g.clears, g.run(t, &node{name: name, open: true}))
 	}
 	g.streams.watch(g.t, g.unixTor.Dial)
-	for _, n := range g.onions {
+	for _, n := range g.onions[:3] {
 		n.wait(t, " published at ")
 	}
 	for _, n := range g.clears {
 		n.wait(t, " running")
 	}
+}
+
+// torrcServer is a server from the time of torsocks: its onion service is
+// written in torrc, and its configuration holds no wish to hide; being started
+// under torsocks is one.
+func (g *grid) torrcServer(t *testing.T) *node {
+	var address []byte
+	for start := time.Now(); len(address) == 0; time.Sleep(20 * time.Millisecond) { // until tor has made it
+		address, _ = os.ReadFile(filepath.Join(g.path("torrc-service"), "hostname"))
+		if time.Since(start) > 30*time.Second {
+			t.Fatalf("tor has made no onion service:\n%s", g.unixTor.Log())
+		}
+	}
+	const name = "onion4"
+	g.must(t, "create-node", "--webport=none", "--nickname="+name, "--listen=tcp", "--hostname=203.0.113.4", g.path(name))
+	g.set(t, name, "tub.port", strconv.Itoa(g.torrcPort))
+	g.set(t, name, "tub.location", strings.TrimSpace(string(address))+":29212")
+	if g.lab != nil {
+		at := fmt.Sprintf("127.0.0.1:%d", g.torrcPort)
+		g.lab.ForwardOut(at, at)
+	}
+	// The entry that create-node left tells of another place; running writes it
+	// again.
+	n := g.run(t, &node{name: name, env: g.torsocks()})
+	n.wait(t, "client running")
+	return n
+}
+
+// torsocks is what it leaves in the environment.
+func (g *grid) torsocks() []string {
+	return []string{"LD_PRELOAD=libtorsocks.so", "TORSOCKS_TOR_ADDRESS=" + g.tcpTor.SOCKS.Host, "TORSOCKS_TOR_PORT=" + strconv.Itoa(g.tcpTor.SOCKS.Port)}
 }
 
 func freePort(t *testing.T) int {
@@ -127,10 +160,8 @@ func (g *grid) allRoads() []*road {
 		{name: "unix", options: []string{"--hide-ip"}, config: unix, clear: true},
 		{name: "tcp", options: []string{"--hide-ip"}, config: tcp + "control.port = tcp:" + hostPort(g.tcpTor.Control) + "\n", clear: true},
 		{name: "tor_only", config: unix + "[node]\ntor_only.enabled = true\n", clear: true},
-		// What torsocks leaves in the environment, and a configuration of that
-		// time, which wishes for nothing.
-		{name: "torsocks", start: true, clear: true, config: "[node]\ntub.port = 8098\ntub.location = client.fakelocation:0\n",
-			env: []string{"LD_PRELOAD=libtorsocks.so", "TORSOCKS_TOR_ADDRESS=" + g.tcpTor.SOCKS.Host, "TORSOCKS_TOR_PORT=" + strconv.Itoa(g.tcpTor.SOCKS.Port)}},
+		// A configuration of that time, which wishes for nothing.
+		{name: "torsocks", start: true, clear: true, env: g.torsocks(), config: "[node]\ntub.port = 8098\ntub.location = client.fakelocation:0\n"},
 	}
 	nothing := &road{name: "nothing"}
 	if g.lab != nil {

@@ -36,8 +36,10 @@ type world struct {
 	bin  string
 	dir  string // short: unix sockets lie below it
 
-	// The machine's tors: one with unix sockets, one with TCP ports.
+	// The machine's tors: one with unix sockets, one with TCP ports. The first
+	// has an onion service in its torrc, which leads to a port.
 	unixTor, tcpTor *tortest.Node
+	torrcPort       int
 
 	mu    sync.Mutex   // guards below
 	nodes []*node      // that run
@@ -86,8 +88,10 @@ const clearName, clearName2 = "storage.example.org", "store.example.net"
 
 func (w *world) startTors() {
 	lines := []string{"MapAddress " + clearName + " 127.0.0.1", "MapAddress " + clearName2 + " 127.0.0.1"}
+	w.torrcPort = freePort(w.t)
 	var err error
-	if w.unixTor, err = w.net.Client("sysunix", tortest.ClientConfig{Extra: lines}); err != nil {
+	if w.unixTor, err = w.net.Client("sysunix", tortest.ClientConfig{Extra: append(lines[:2:2],
+		"HiddenServiceDir "+w.path("torrc-service"), fmt.Sprintf("HiddenServicePort 29212 127.0.0.1:%d", w.torrcPort))}); err != nil {
 		w.t.Fatal(err)
 	}
 	if w.tcpTor, err = w.net.Client("systcp", tortest.ClientConfig{TCP: true, Extra: lines}); err != nil {
