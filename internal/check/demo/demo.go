@@ -179,11 +179,9 @@ func (d *demo) onion(i int) string {
 // startClient makes and runs the client and waits for all servers.
 func (d *demo) startClient(ctx context.Context) error {
 	start := time.Now()
-	if _, err := d.command(ctx, "-q", "create-client", "--hide-ip", "--webport=tcp:0:interface=127.0.0.1", "--nickname=client",
-		"--shares-needed=3", "--shares-happy=4", "--shares-total=5", d.path("client")); err != nil {
-		return err
-	}
-	if err := d.launchTor(d.path("client")); err != nil {
+	args := append([]string{"-q", "create-client", "--hide-ip", "--webport=tcp:0:interface=127.0.0.1", "--nickname=client",
+		"--shares-needed=3", "--shares-happy=4", "--shares-total=5"}, d.tor...)
+	if _, err := d.command(ctx, append(args, d.path("client"))...); err != nil {
 		return err
 	}
 	for i := range servers {
@@ -212,19 +210,6 @@ func (d *demo) startClient(ctx context.Context) error {
 	}
 	d.screen.done(start, "connected to all five, each over a circuit of its own")
 	return nil
-}
-
-// launchTor makes a client use a tor of its own, as the servers do.
-func (d *demo) launchTor(dir string) error {
-	if d.system {
-		return nil
-	}
-	f, err := os.OpenFile(filepath.Join(dir, "tahoe.cfg"), os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(f, "\n[tor]\nlaunch = true\ntor.executable = %s\n", d.path("tor"))
-	return errors.Join(err, f.Close())
 }
 
 // put stores the file.
