@@ -76,7 +76,7 @@ func (h Hint) String() string {
 func i2pHint(place string) (Hint, bool) {
 	dest, port, found := strings.Cut(place, ":")
 	h := Hint{Kind: I2P, Host: dest}
-	if !isHostName(dest) {
+	if !IsHostName(dest) {
 		return Hint{}, false
 	}
 	if found {
@@ -109,7 +109,7 @@ func hostPort(s string) (host string, port int, ok bool) {
 	if IsOnion(host) {
 		host = strings.ToLower(host)
 	}
-	return host, port, isHostName(host)
+	return host, port, IsHostName(host)
 }
 
 func joinHostPort(host string, port int) string {
@@ -122,9 +122,9 @@ func parsePort(s string) (int, bool) {
 	return int(n), err == nil && n > 0 && s[0] != '0' && s[0] != '+'
 }
 
-// isHostName accepts DNS names and IPv4 addresses: what may be handed to a
+// IsHostName accepts DNS names and IPv4 addresses: what may be handed to a
 // resolver or a proxy without surprises.
-func isHostName(s string) bool {
+func IsHostName(s string) bool {
 	if s == "" || len(s) > 253 || s[0] == '-' {
 		return false
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"slices"
 
@@ -144,6 +145,9 @@ func (c *Config) checkWeb() {
 	switch p := c.Node.WebPort.(type) {
 	case nil, endpoint.Unix, endpoint.Systemd:
 	case endpoint.TCP:
+		if _, err := netip.ParseAddr(p.Interface); err != nil && p.Interface != "" {
+			c.Node.WebHost, p.Interface = p.Interface, "127.0.0.1" // a name is not looked up
+		}
 		p = c.hidePort("web.port", p)
 		c.Node.WebPort, iface = p, p.Interface
 	case endpoint.SSL:

@@ -52,7 +52,8 @@ type Config struct {
 // Node is the section [node].
 type Node struct {
 	Nickname  string
-	WebPort   endpoint.Value // nil: no web gateway
+	WebPort   endpoint.Value // nil: no web gateway; its interface is no name
+	WebHost   string         // the name in web.port, if it had one
 	WebStatic string
 
 	// TubPort is where to listen; nil: choose a free port and write it to

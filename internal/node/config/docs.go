@@ -77,7 +77,8 @@ func Documentation() string {
 		role endpoint.Role
 		what string
 	}{
-		{endpoint.Listen, "To listen (`tub.port`, `web.port`)"},
+		{endpoint.Listen, "To listen (`tub.port`)"},
+		{endpoint.Web, "To listen, for browsers (`web.port`)"},
 		{endpoint.Dial, "To connect to (`socks.port`, `control.port`)"},
 		{endpoint.Location, "To be found at (`tub.location`)"},
 	} {

@@ -37,8 +37,8 @@ const maxPort = 65535
 var keys = []Key{
 	{"node", "nickname", "<unspecified>", "Name of this node in announcements and on pages.",
 		func(c *Config) value { return textValue{&c.Node.Nickname} }},
-	{"node", "web.port", "", "Where the web gateway listens; empty or absent: there is none. Whoever reaches it can use the node, so give it `interface=127.0.0.1`.",
-		func(c *Config) value { return pointValue{&c.Node.WebPort, endpoint.Listen} }},
+	{"node", "web.port", "", "Where the web gateway listens; empty or absent: there is none. Whoever reaches it can use the node, so give it `interface=127.0.0.1`. A name there (`interface=files.example`) is one by which browsers may call it, through a proxy or a tunnel; it listens on 127.0.0.1 then.",
+		func(c *Config) value { return pointValue{&c.Node.WebPort, endpoint.Web} }},
 	{"node", "web.static", "public_html", "Folder that the gateway serves at `/static`.",
 		func(c *Config) value { return pathValue{&c.Node.WebStatic} }},
 	{"node", "tub.port", "", "Where other nodes connect to. Absent: the port in the file `client.port`, else a free port that is written there. `disabled`, together with `tub.location`: nowhere.",

@@ -62,6 +62,15 @@ func mustLoad(t *testing.T, cfg string) *config.Config {
 	return c
 }
 
+// A name in web.port is one to be called by, and never looked up or listened
+// at; so a node that hides may have one.
+func TestWebHost(t *testing.T) {
+	c := mustLoad(t, "[node]\nweb.port = tcp:3456:interface=Files.Example\nreveal-IP-address = false\n[connections]\ntcp = tor\n[storage]\nenabled = false\n")
+	if want := (endpoint.TCP{Port: 3456, Interface: "127.0.0.1"}); c.Node.WebPort != want || c.Node.WebHost != "files.example" {
+		t.Errorf("web.port %v, called %q", c.Node.WebPort, c.Node.WebHost)
+	}
+}
+
 func TestDefaults(t *testing.T) {
 	c := mustLoad(t, "")
 	in := func(name string) string { return filepath.Join(c.Dir, name) }

@@ -181,7 +181,7 @@ func (c *optionCheck) rest(o CreateOptions) {
 		c.need(err == nil, "--introducer: %v", err)
 	}
 	if !strings.EqualFold(o.WebPort, "none") {
-		_, err := endpoint.Parse(endpoint.Listen, o.WebPort)
+		_, err := endpoint.Parse(endpoint.Web, o.WebPort)
 		c.need(err == nil, "--webport: %v", err)
 	}
 	for _, t := range []struct{ name, text string }{{"nickname", o.Nickname}, {"storage-dir", o.StorageDir}, {"tor-executable", o.TorExecutable}} {

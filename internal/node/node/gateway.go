@@ -44,6 +44,7 @@ func (n *Node) startGateway(ctx context.Context) error {
 		Stats:       n.figures,
 		Outage:      n.outage(),
 		Spool:       spool.Config{Dir: n.cfg.Node.TempDir},
+		Hosts:       []string{n.cfg.Node.WebHost},
 		Log:         n.log.With("part", "web"),
 	})
 	n.serve(ctx, "web gateway", func(ctx context.Context) error { return webapi.Serve(ctx, l, h) })

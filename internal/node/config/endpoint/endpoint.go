@@ -12,9 +12,10 @@ type Role int
 
 // The roles.
 const (
-	Listen   Role = iota // tub.port, web.port, [sftpd] port
+	Listen   Role = iota // tub.port, [sftpd] port
 	Dial                 // socks.port, control.port, sam.port
 	Location             // tub.location
+	Web                  // web.port: as Listen, and a TCP interface may be a name
 )
 
 // Value is one of this package's struct types. String gives a text that
@@ -36,10 +37,13 @@ type registry []kind
 var (
 	listenKinds   = registry{tcpListen, tcp6Listen, sslListen, unixListen, systemdListen, onion, providerListen, disabled}
 	dialKinds     = registry{tcpDial, unixDial}
+	webKinds      = registry{tcpWeb, tcp6Listen, sslListen, unixListen, systemdListen, onion, providerListen, disabled}
 	locationKinds = registry{tcpHint, torHint, i2pHint, onion, auto, autodetect, unreachable, disabled}
 )
 
-func (r Role) kinds() registry { return [...]registry{listenKinds, dialKinds, locationKinds}[r] }
+func (r Role) kinds() registry {
+	return [...]registry{listenKinds, dialKinds, locationKinds, webKinds}[r]
+}
 
 // Parse reads one endpoint. Errors are *Error.
 func Parse(role Role, text string) (Value, error) { return role.kinds().parse(role, text) }
@@ -103,7 +107,7 @@ func (r registry) oldSpelling(role Role, text string, item []arg) (Value, error)
 	name := item[0].value
 	plain := len(item) == 2 && item[1].name.text == ""
 	switch {
-	case role == Listen && len(item) == 1 && isDigits(name.text):
+	case (role == Listen || role == Web) && len(item) == 1 && isDigits(name.text):
 		return r.parseItem(role, text, []arg{{value: token{"tcp", name.pos}}, {value: name}})
 	case role == Location && plain:
 		return legacyHint(text, name, item[1].value)

@@ -43,6 +43,8 @@ func TestParseList(t *testing.T) {
 		{endpoint.Listen, "systemd:domain=INET:index=0", v(endpoint.Systemd{Domain: "INET"})},
 		{endpoint.Listen, "systemd:UNIX:name=web", v(endpoint.Systemd{Domain: "UNIX", Name: "web"})},
 		{endpoint.Listen, "onion:80", v(endpoint.Onion{Port: 80})},
+		{endpoint.Web, "tcp:3456:interface=Files.Example", v(endpoint.TCP{Port: 3456, Interface: "files.example"})},
+		{endpoint.Web, "tcp:3456:interface=localhost,1", v(endpoint.TCP{Port: 3456, Interface: "127.0.0.1"}, endpoint.TCP{Port: 1})},
 		{endpoint.Location, "onion:80:hiddenServiceDir=/var/lib/tor/my_service",
 			v(endpoint.Onion{Port: 80, HiddenServiceDir: "/var/lib/tor/my_service"})},
 		{endpoint.Location, "onion:80:privateKeyFile=private/k:controlPort=9051:localPort=8080:version=3:singleHop=true",
@@ -93,6 +95,7 @@ func TestErrorsPoint(t *testing.T) {
 		{endpoint.Listen, "tcp:*0x10", "from 0 to 65535"},
 		{endpoint.Listen, "tcp:*+1", "from 0 to 65535"},
 		{endpoint.Listen, "tcp:1:interface=*example.org", "IP address"},
+		{endpoint.Web, "tcp:1:interface=*a/b", "IP address"},
 		{endpoint.Listen, "tcp6:1:interface=*127.0.0.1", "IPv6"},
 		{endpoint.Listen, "tcp:1:*iface=127.0.0.1", "no field \"iface\" (it has port, interface, backlog)"},
 		{endpoint.Listen, "tcp:1:127.0.0.1:5:*6", "no further field"},
@@ -183,7 +186,7 @@ func FuzzParse(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, role int, s string) {
-		r := endpoint.Role(uint(role) % 3)
+		r := endpoint.Role(uint(role) % 4)
 		values, err := endpoint.ParseList(r, s)
 		if err != nil {
 			e, ok := errors.AsType[*endpoint.Error](err)

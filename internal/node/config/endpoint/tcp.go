@@ -3,10 +3,14 @@ package endpoint
 import (
 	"fmt"
 	"net/netip"
+	"strings"
+
+	"tahoe-go/internal/format/furl"
 )
 
 // TCP is a port to listen on. Interface is an IP address; "" is every
-// address of the machine (IPv4, or IPv6 for tcp6).
+// address of the machine (IPv4, or IPv6 for tcp6). For Web it may be a host
+// name in lower case.
 type TCP struct {
 	Port      int // 0: the system chooses one
 	Interface string
@@ -16,6 +20,16 @@ type TCP struct {
 
 var tcpListen = kind{"tcp", "tcp:PORT[:interface=IP]", []string{"port", "interface", "backlog"}, func(f *fields) Value {
 	return buildTCP(f, false)
+}}
+
+// tcpWeb takes a name: that by which the gateway is called.
+var tcpWeb = kind{"tcp", "tcp:PORT[:interface=IP-OR-NAME]", tcpListen.fields, func(f *fields) Value {
+	name := f.opt("interface")
+	_, err := netip.ParseAddr(name)
+	if err == nil || name == "" || name == "localhost" || !furl.IsHostName(name) {
+		return buildTCP(f, false)
+	}
+	return TCP{Port: f.port("port", 0), Interface: strings.ToLower(name), Backlog: f.number("backlog", 1, 65535, 0)}
 }}
 
 var tcp6Listen = kind{"tcp6", "tcp6:PORT[:interface=IP]", []string{"port", "backlog", "interface"}, func(f *fields) Value {
