@@ -8,6 +8,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -166,14 +167,15 @@ func TestOutwaitsAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t, 5, func(c *Config) { c.Outage = 20 * time.Second })
 		all := g.grid.peers
-		retries, status := 0, ""
+		retries := 0
+		var status atomic.Value // set by a timer
 		back := func(n int, after time.Duration) {
 			g.grid.connect(all, n)
 			g.grid.retry = func() {
 				retries++
 				time.AfterFunc(after/2, func() {
 					active, _ := g.h.ops.views("", nil)
-					status = active[0].Status
+					status.Store(active[0].Status)
 				})
 				time.AfterFunc(after, func() { g.grid.connect(all, 5) })
 			}
@@ -184,8 +186,8 @@ func TestOutwaitsAnOutage(t *testing.T) {
 		if took := time.Since(start); retries != 1 || took < 10*time.Second || took > 11*time.Second {
 			t.Errorf("stored after %v and %d retries", took, retries)
 		}
-		if want := "waiting for servers: 1 of 5 connected, the others are tried again"; status != want {
-			t.Errorf("meanwhile it said %q, want %q", status, want)
+		if want := "waiting for servers: 1 of 5 connected, the others are tried again"; status.Load() != want {
+			t.Errorf("meanwhile it said %q, want %q", status.Load(), want)
 		}
 		back(2, 5*time.Second)
 		if resp, body := g.do(t, g.request(t, t.Context(), "GET", "/uri/"+cap, nil)); resp.StatusCode != http.StatusOK || body != string(pattern(5000)) {

@@ -138,6 +138,22 @@ func FuzzCensor(f *testing.F) {
 	})
 }
 
+func TestParseQuery(t *testing.T) {
+	for raw, want := range map[string]string{
+		"x=a%20b%2F":    "a b/",
+		"x=%(uri)s":     "%(uri)s",
+		"x=100%":        "100%",
+		"x=%4":          "%4",
+		"x=%%41%4g%":    "%A%4g%",
+		"t=%zz&x=after": "after",
+		"x=a;b":         "", // no separator since HTML 5, and refused by net/url
+	} {
+		if got := parseQuery(raw).Get("x"); got != want {
+			t.Errorf("%s: %q, want %q", raw, got, want)
+		}
+	}
+}
+
 func FuzzNextPage(f *testing.F) {
 	for _, s := range []string{".", "/uri/%(uri)s", "http://localhost:3456/x", "//evil", "/\\evil", "javascript:x", "http:evil", "https://%(uri)s"} {
 		f.Add(s)

@@ -41,7 +41,7 @@ var pagePolicy = func() string {
 
 var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"style":   func() template.CSS { return template.CSS(style) },
-	"size":    func(n int64) string { return humanize.Bytes(uint64(max(n, 0))) },
+	"size":    func(n int64) string { return humanize.IBytes(uint64(max(n, 0))) },
 	"comma":   humanize.Comma,
 	"ago":     ago,
 	"lasting": func(t time.Time) string { return strings.TrimSpace(humanize.RelTime(t, time.Now(), "", "")) },

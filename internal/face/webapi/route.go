@@ -111,8 +111,25 @@ func (q *request) split() error {
 		}
 		q.path = append(q.path, s)
 	}
-	q.query = q.r.URL.Query()
+	q.query = parseQuery(q.r.URL.RawQuery)
 	return nil
+}
+
+// parseQuery takes a percent sign that begins no escape as it stands: the
+// templates of when_done= (%(uri)s) and file names are often sent so.
+func parseQuery(raw string) url.Values {
+	var b strings.Builder
+	for i := range len(raw) {
+		b.WriteByte(raw[i])
+		if raw[i] != '%' {
+			continue
+		}
+		if _, err := url.QueryUnescape(raw[i:min(i+3, len(raw))]); err != nil {
+			b.WriteString("25")
+		}
+	}
+	v, _ := url.ParseQuery(b.String()) // as far as it is well formed
+	return v
 }
 
 var errNoPage = errorf(http.StatusNotFound, "There is no such page here.")

@@ -217,7 +217,7 @@ func (h *Handler) readForm(q *request) error {
 	if err != nil {
 		return err
 	}
-	q.fields, _ = url.ParseQuery(string(b)) // as far as it is well formed
+	q.fields = parseQuery(string(b))
 	return nil
 }
 
