@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -11,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"tahoe-go/internal/face/webclient"
+	"tahoe-go/internal/node/config"
+	"tahoe-go/internal/node/pidfile"
 )
 
 func (a *app) statusCmd() *cobra.Command {
@@ -19,8 +23,9 @@ func (a *app) statusCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "status",
 		Short: "show whether the node is ready, its servers and what it is doing",
-		Long:  "Shows how ready the running node is, its storage servers, and transfers under way.\nThe exit code is 2 if the node does not answer.",
-		Args:  cobra.NoArgs,
+		Long: "Shows how ready the running node is, its storage servers, and transfers under way.\nThe exit code is 2 if the node does not answer.\n" +
+			"Of a node without web gateway it shows only that it runs.",
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return a.status(cmd.Context(), &f, verbose)
 		},
@@ -31,6 +36,11 @@ func (a *app) statusCmd() *cobra.Command {
 }
 
 func (a *app) status(ctx context.Context, f *storeFlags, verbose bool) error {
+	if f.url == "" {
+		if told, err := a.statusWithoutGateway(f); told || err != nil {
+			return err
+		}
+	}
 	gw, err := a.gateway(f)
 	if err != nil {
 		return err
@@ -54,6 +64,32 @@ func (a *app) status(ctx context.Context, f *storeFlags, verbose bool) error {
 		a.showOperations("Lately", ops.Recent)
 	}
 	return nil
+}
+
+// statusWithoutGateway says of a node that has no gateway to ask at least
+// whether it runs. told is false for other nodes.
+func (a *app) statusWithoutGateway(f *storeFlags) (told bool, err error) {
+	dir, err := a.nodeDir("", "")
+	if err != nil {
+		return false, err
+	}
+	if _, err := config.KindOf(dir); err != nil {
+		return false, nil // gateway says so
+	}
+	if _, err := config.NodeURL(dir); !errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	pid, running, err := pidfile.Running(dir)
+	switch {
+	case err != nil:
+		return true, fail("", "it cannot be told whether a node runs: %v", err)
+	case !running:
+		return true, &exitError{Code: exitProblems, Msg: "no node runs in " + dir, Hint: "start it with: tahoe start " + shellWord(dir)}
+	case f.json:
+		return true, a.printJSON(map[string]any{"running": true, "pid": pid})
+	}
+	fmt.Fprintf(a.Stdout, "The node runs as process %d. It has no web gateway to be asked how it is; its log says.\n", pid)
+	return true, nil
 }
 
 func (a *app) showNode(w webclient.Welcome, verbose bool) {

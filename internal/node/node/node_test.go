@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -406,6 +407,37 @@ func TestUnderTorsocks(t *testing.T) {
 		}})
 		if err != nil || cfg.TorOnly() != tt.want {
 			t.Errorf("%s=%s: %v; Tor-only: %t, want %t", tt.name, tt.value, err, cfg.TorOnly(), tt.want)
+		}
+	}
+}
+
+// A gateway is called by the name in web.port, which nobody looks up, and by no
+// other.
+func TestGatewayByName(t *testing.T) {
+	dir := create(t, func(o *config.CreateOptions) {
+		clientNode(1, 1, 1)(o)
+		o.WebPort = "tcp:0:interface=files.example"
+	})
+	start(t, dir, Options{})
+	url := readFile(t, dir, "node.url")
+	if !strings.HasPrefix(url, "http://127.0.0.1:") {
+		t.Errorf("node.url: %s", url)
+	}
+	client := netx.HTTPClient(netx.Loopback{}, netx.Addr{}, nil, netx.HTTPOptions{})
+	defer client.CloseIdleConnections()
+	for host, want := range map[string]int{"files.example": 200, "Files.Example:3456": 200, "other.example": 403} {
+		req, err := http.NewRequestWithContext(t.Context(), "GET", url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		resp, err := client.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("called %s: %d, want %d", host, resp.StatusCode, want)
 		}
 	}
 }
