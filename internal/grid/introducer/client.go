@@ -233,6 +233,10 @@ func (c *Client) askVersion(ctx context.Context, ref *foolscap.Ref) error {
 
 // publish sends what is to be published, if there is anything.
 func (c *Client) publish(ctx context.Context, ref *foolscap.Ref) error {
+	select {
+	case <-c.changed: // what is new goes out now
+	default:
+	}
 	c.mu.Lock()
 	signed, seqnum := c.signed, c.published.Seqnum
 	c.mu.Unlock()
