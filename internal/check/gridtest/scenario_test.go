@@ -82,17 +82,33 @@ func TestOnDisk(t *testing.T) {
 	})
 }
 
-// Over a link like a circuit of Tor, what counts are round trips.
+// Over a link like a circuit of Tor, what counts are round trips: one to ask,
+// one to move the bytes, on connections that are there already and that no
+// operation breaks off. No share is read that is not needed.
 func TestRoundTrips(t *testing.T) {
 	const rtt = time.Second
-	Run(t, Config{Servers: 5, K: 3, Happy: 5, N: 5, Link: memnet.Link{Latency: rtt / 2}}, func(t *testing.T, g *Grid) {
-		data := Content(10_000)
-		var cap caps.CHK
-		// Kept-alive connections are there: room, then the share; perhaps a
-		// connection more.
-		within(t, "a small upload", 5*rtt, func() { _, cap = g.Client.MustPut(data) })
-		within(t, "a small download", 5*rtt, func() { g.Client.MustGet(cap, data) })
-	})
+	for _, size := range []int{10_000, 1<<20 - 10} {
+		Run(t, Config{Servers: 5, K: 3, Happy: 5, N: 5, Onion: true, Link: memnet.Link{Latency: rtt / 2, Buffer: 4 << 20},
+			Patience: immutable.Patience{Straggle: 4 * rtt, Hedge: 4 * rtt}}, func(t *testing.T, g *Grid) {
+			dials := len(g.Net.Dials())
+			for i := range 5 {
+				data := Content(size + i)
+				var cap caps.CHK
+				within(t, "upload", 2*rtt, func() { _, cap = g.Client.MustPut(data) })
+				within(t, "download", 2*rtt, func() { g.Client.MustGet(cap, data) })
+			}
+			if more := len(g.Net.Dials()) - dials; more != 0 {
+				t.Errorf("files of %d bytes: %d connections had to be made anew", size, more)
+			}
+			used := 0
+			for _, s := range g.Servers {
+				used += s.Faults.Calls(faultstore.ReadAt)
+			}
+			if size < 100_000 && used != 5*3 { // larger answers take a server several reads
+				t.Errorf("files of %d bytes: %d reads of shares, want one of each of three shares, five times", size, used)
+			}
+		})
+	}
 }
 
 // A machine that hangs costs seconds, not the minute that a dead connection

@@ -124,10 +124,13 @@ func (p *pool) askOne(peer storage.Peer) {
 
 // job is one chunk's use of shares: no share number twice.
 type job struct {
-	used map[storage.ShareNum]bool // guarded by pool.mu
+	used    map[storage.ShareNum]bool // guarded by pool.mu
+	awaited map[storage.ShareNum]bool // being opened, and wanted; guarded by pool.mu
 }
 
-func (p *pool) newJob() *job { return &job{used: map[storage.ShareNum]bool{}} }
+func (p *pool) newJob() *job {
+	return &job{used: map[storage.ShareNum]bool{}, awaited: map[storage.ShareNum]bool{}}
+}
 
 var errNoneLeft = errors.New("no further share")
 
@@ -136,21 +139,32 @@ var errNoneLeft = errors.New("no further share")
 func (p *pool) get(ctx context.Context, j *job) (*share, error) {
 	widen := time.NewTimer(p.f.c.c.Patience.Hedge)
 	defer widen.Stop()
-	wide := false // several shares of one server will do
+	wide := false // several shares of one server will do, and one more than enough
 	waitingFor := storage.ShareNum(0)
 	waiting := false
 	for {
 		p.mu.Lock()
 		if s := p.best(j); s != nil {
 			j.used[s.num] = true
+			if waiting {
+				delete(j.awaited, waitingFor) // another of the job's may have it
+			}
 			p.mu.Unlock()
 			return s, nil
 		}
 		if _, still := p.opening[waitingFor]; !waiting || !still {
+			if waiting {
+				delete(j.awaited, waitingFor)
+			}
 			waiting = false
-			if s := p.candidate(j, wide || !p.finding); s != nil {
+			if num, ok := p.underway(j); ok && !wide {
+				waitingFor, waiting = num, true
+			} else if s := p.candidate(j, wide || !p.finding); s != nil {
 				p.startOpening(s)
 				waitingFor, waiting = s.num, true
+			}
+			if waiting {
+				j.awaited[waitingFor] = true
 			}
 		}
 		over := !waiting && !p.finding && len(p.opening) == 0
@@ -179,6 +193,17 @@ func (p *pool) best(j *job) *share {
 		}
 	}
 	return best
+}
+
+// underway picks a share that is being opened for another job and that j has
+// use for. p.mu is held.
+func (p *pool) underway(j *job) (storage.ShareNum, bool) {
+	for num := range p.opening {
+		if !j.used[num] && !j.awaited[num] {
+			return num, true
+		}
+	}
+	return 0, false
 }
 
 // candidate picks a share to open: of a server that serves none yet, or, if

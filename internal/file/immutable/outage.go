@@ -25,7 +25,7 @@ func (u *upload) outlast(ctx context.Context) (*Result, error) {
 		}
 		lost := lostServers(err)
 		wait = wait || lost && mayPass(err)
-		if ctx.Err() != nil || !wait || !lost || time.Since(lastGood) > u.c.Patience.Outage {
+		if ctx.Err() != nil || !wait || !lost || time.Since(lastGood) >= u.c.Patience.Outage {
 			return nil, err
 		}
 		u.c.Log.Info("upload waits for storage servers to come back", "si", u.si.Short(), "err", err)
