@@ -154,6 +154,19 @@ func (b *bench) server(ctx context.Context) error {
 		}
 		b.out.add(row{name: op.what, got: rs[op.bench]["MB/s"], unit: "MB/s", target: op.target, limit: limit})
 	}
+	fs, err := b.goBench(ctx, "./internal/storage/foolscapstore", "Write|Read", "1s")
+	if err != nil {
+		return err
+	}
+	for _, op := range []struct {
+		bench, what string
+		target      float64
+	}{
+		{"Write", "Foolscap: write a share of 100 MiB, discarded", 80},
+		{"Read/350KiB", "Foolscap: read a share of 100 MiB", 250},
+	} {
+		b.out.add(row{name: op.what, got: fs[op.bench]["MB/s"], unit: "MB/s", target: op.target, limit: b.m.tls1})
+	}
 	b.out.add(row{name: "version, asked and answered", got: rs["Version"]["ns/op"] / 1e6, unit: "ms"})
 	if rs, err = b.goBench(ctx, "./internal/storage/diskstore", "Create", "1s"); err != nil {
 		return err

@@ -29,7 +29,9 @@ func (c *Client) Allocate(ctx context.Context, si storage.Index, nums []storage.
 	}
 	done := make(chan outcome)
 	c.tasks.Go(func() {
-		after := context.WithoutCancel(ctx)
+		after, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		defer cancel()
+		defer context.AfterFunc(c.life, cancel)()
 		a, err := c.allocate(after, si, nums, size, ls)
 		select {
 		case done <- outcome{a, err}:

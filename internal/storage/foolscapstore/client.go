@@ -39,6 +39,8 @@ type Client struct {
 	canary  *foolscap.Object // tells the server that this side is there
 	pending atomic.Int64     // bytes of share data under way
 	tasks   sync.WaitGroup   // what goes on after its caller has left
+	life    context.Context  // of the calls of tasks
+	end     context.CancelFunc
 	readers readers
 }
 
@@ -49,7 +51,9 @@ func NewClient(cfg Config) *Client {
 	if cfg.Call == 0 {
 		cfg.Call = 2 * time.Minute
 	}
+	life, end := context.WithCancel(context.Background())
 	return &Client{
+		life: life, end: end,
 		cfg:    cfg,
 		keep:   cfg.Tub.Keep(cfg.FURL, foolscap.KeepOptions{Isolation: cfg.Isolation}),
 		canary: &foolscap.Object{},
@@ -65,6 +69,7 @@ func (c *Client) Retry() { c.keep.Retry() }
 // Close ends the efforts to stay connected and waits for what the Client has
 // begun. The connection itself is the Tub's, and calls under way go on.
 func (c *Client) Close() error {
+	c.end()
 	c.keep.Stop()
 	c.tasks.Wait()
 	c.readers.releaseAll()

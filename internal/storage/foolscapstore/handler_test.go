@@ -235,6 +235,15 @@ func TestLongRead(t *testing.T) {
 	}
 }
 
+func wantNoUploads(t *testing.T, h *Handler) {
+	t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.open != 0 || len(h.uploads) != 0 {
+		t.Errorf("%d uploads are remembered, %d counted", len(h.uploads), h.open)
+	}
+}
+
 // TestCanary: a client that goes away takes its half-written shares along.
 func TestCanary(t *testing.T) {
 	for name, away := range map[string]func(r *rig){
@@ -259,9 +268,7 @@ func TestCanary(t *testing.T) {
 				if err != nil || a.Writers[0] == nil || !slices.Equal(a.Have, []storage.ShareNum{1}) {
 					t.Errorf("afterwards: %+v, %v", a, err)
 				}
-				if r.handler.open != 0 || len(r.handler.uploads) != 0 {
-					t.Errorf("%d uploads are remembered", r.handler.open)
-				}
+				wantNoUploads(t, r.handler)
 			})
 		})
 	}
@@ -279,9 +286,7 @@ func TestIdleUpload(t *testing.T) {
 		must(t, call(t, slow, "close"))
 		wantRaised(t, "the idle one", call(t, idle, "write", 0, []byte{1}), classAssertion, "")
 		time.Sleep(5 * time.Minute)
-		if r.handler.open != 0 {
-			t.Errorf("%d uploads are remembered", r.handler.open)
-		}
+		wantNoUploads(t, r.handler)
 	})
 }
 
@@ -327,8 +332,6 @@ func TestMaxUploads(t *testing.T) {
 			t.Error("an upload after Close")
 		}
 		synctest.Wait()
-		if len(r.handler.uploads) != 0 || r.handler.open != 0 {
-			t.Errorf("%d uploads after Close", r.handler.open)
-		}
+		wantNoUploads(t, r.handler)
 	})
 }
