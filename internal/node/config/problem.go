@@ -65,3 +65,9 @@ func (ps Problems) orNil() error {
 	}
 	return ps
 }
+
+// NewProblem is a problem with a key of tahoe.cfg that shows only where the
+// node runs: line 0.
+func NewProblem(key, why, remedy string) Problem {
+	return Problem{File: FileName, Key: key, Why: why, Remedy: remedy}
+}

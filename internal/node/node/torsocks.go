@@ -42,5 +42,5 @@ func (n *Node) heedTorsocks(context.Context) error {
 }
 
 func contradiction(key, why, remedy string) error {
-	return config.Problems{{File: config.FileName, Key: "[tor] " + key, Why: why, Remedy: remedy}}
+	return config.Problems{config.NewProblem("[tor] "+key, why, remedy)}
 }
