@@ -39,10 +39,10 @@ func TestTable(t *testing.T) {
 	tab.add(row{name: "no target", got: 0, unit: "ms"})
 	tab.summary()
 	for _, want := range []string{
-		"  fast enough                                                     120 MB/s            120\n",
-		"  too slow                                                       5.00 s              4.00            MISSED why\n",
-		"  quick enough                                                  0.012 s              4.00      0.50\n",
-		"  no target                                                         0 ms\n",
+		"  fast enough                                                           120 MB/s            120\n",
+		"  too slow                                                             5.00 s              4.00            MISSED why\n",
+		"  quick enough                                                        0.012 s              4.00      0.50\n",
+		"  no target                                                               0 ms\n",
 		"2 of 3 targets met\n  missed: too slow: 5.00 s, target 4.00\n",
 	} {
 		if !strings.Contains(b.String(), want) {

@@ -40,7 +40,7 @@ type table struct {
 func newTable(w io.Writer) *table { return &table{w: w} }
 
 func (t *table) title(s string) {
-	fmt.Fprintf(t.w, "\n%s\n  %-58s %18s %9s %9s\n", s, "", "measured", "target", "limit")
+	fmt.Fprintf(t.w, "\n%s\n  %-64s %18s %9s %9s\n", s, "", "measured", "target", "limit")
 }
 
 func (t *table) add(r row) {
@@ -54,7 +54,7 @@ func (t *table) add(r row) {
 			t.missed = append(t.missed, r)
 		}
 	}
-	fmt.Fprintln(t.w, strings.TrimRight(fmt.Sprintf("  %-58s %8s %-9s %9s %9s  %-6s %s", r.name, cmp.Or(number(r.got), "0"), r.unit, number(r.target), number(r.limit), verdict, r.note), " "))
+	fmt.Fprintln(t.w, strings.TrimRight(fmt.Sprintf("  %-64s %8s %-9s %9s %9s  %-6s %s", r.name, cmp.Or(number(r.got), "0"), r.unit, number(r.target), number(r.limit), verdict, r.note), " "))
 }
 
 // say prints a remark between rows.
