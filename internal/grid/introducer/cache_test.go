@@ -113,6 +113,27 @@ func TestCacheAge(t *testing.T) {
 	})
 }
 
+// TestCacheCrash: the times in the cache are true though the client never
+// closes.
+func TestCacheCrash(t *testing.T) {
+	bubble(t, func(r *rig) {
+		t := r.t
+		private := tempRoot(t)
+		hub, _ := r.hub(Limits{})
+		c, _ := r.client("alice", 1, hub.FURL(), func(c *ClientConfig) { c.Private, c.Cache = private, "c.yaml" })
+		c.Publish(server("alice"))
+		time.Sleep(100 * 24 * time.Hour)
+		text, err := private.ReadFile("c.yaml")
+		if err != nil {
+			t.Fatal(err)
+		}
+		hs, _, err := parseCache(text, time.Now())
+		if err != nil || len(hs) != 1 || time.Since(hs[0].at) > 25*time.Hour {
+			t.Errorf("after 100 days: %+v, %v", hs, err)
+		}
+	})
+}
+
 // TestBadCache: a cache that is no list is reported, and does not stop a node.
 func TestBadCache(t *testing.T) {
 	for _, text := range []string{"{", "a: b", strings.Repeat("x", maxCache+1), "- &a [*a]"} {
@@ -190,7 +211,8 @@ func TestDiskFull(t *testing.T) {
 		}
 		_, heard := r.client("bob", 2, hub.FURL(), nil)
 		time.Sleep(time.Second)
-		if err := publishOnce(t, r.tub("alice", 1), hub.FURL(), sign(t, 1, "one", 1)); err == nil {
+		alice := r.tub("alice", 1)
+		if err := publishOnce(t, alice, hub.FURL(), sign(t, 1, "one", 1)); err == nil {
 			t.Error("no error though nothing is on disk")
 		}
 		time.Sleep(time.Second)
@@ -199,6 +221,12 @@ func TestDiskFull(t *testing.T) {
 		}
 		if err := os.Remove(r.root.Name() + "/" + MemoryFile); err != nil {
 			t.Fatal(err)
+		}
+		if err := publishOnce(t, alice, hub.FURL(), sign(t, 1, "one", 1)); err != nil {
+			t.Errorf("with room again: %v", err)
+		}
+		if text, err := r.root.ReadFile(MemoryFile); err != nil || !strings.Contains(string(text), key(1).Key().String()) || hub.Status().SaveErr != nil {
+			t.Errorf("the memory: %q, %v", text, err)
 		}
 	})
 }

@@ -202,8 +202,14 @@ func (c *Client) session(ctx context.Context, ref *foolscap.Ref, subscribed *boo
 	c.problem, c.subscribed = nil, *subscribed
 	c.mu.Unlock()
 	c.conf.Log.Info("connected to the introducer", "subscribed", *subscribed)
+	daily := time.NewTicker(24 * time.Hour)
+	defer daily.Stop()
 	for {
 		select {
+		case <-daily.C: // so that after a crash the cache's times are true
+			c.hearMu.Lock()
+			c.saveCache()
+			c.hearMu.Unlock()
 		case <-c.changed:
 			if err := c.publish(ctx, ref); err != nil {
 				return fmt.Errorf("publishing: %w", err)

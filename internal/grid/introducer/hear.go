@@ -162,7 +162,10 @@ func (c *Client) compareOwn() {
 func (c *Client) drop(e Event) {
 	e.At, e.Peer = c.conf.Now(), c.conf.FURL.TubID
 	c.mu.Lock()
-	c.dropped.add(e)
+	isNew := c.dropped.add(e)
 	c.mu.Unlock()
+	if !isNew {
+		return
+	}
 	c.conf.Log.Warn("announcement dropped", "server", text(e.Key), "service", e.Service, "nickname", e.Nickname, "reason", e.Why)
 }

@@ -122,6 +122,27 @@ func TestBytesLimit(t *testing.T) {
 	})
 }
 
+// TestRate: a publisher that changes its mind all the time is slowed down.
+func TestRate(t *testing.T) {
+	bubble(t, func(r *rig) {
+		t := r.t
+		hub, _ := r.hub(Limits{PerPublisher: 10})
+		tub, taken := r.tub("alice", 1), 0
+		for n := range int64(30) {
+			if publishOnce(t, tub, hub.FURL(), sign(t, 1, "a", n)) == nil {
+				taken++
+			}
+		}
+		if taken != 10 && taken != 11 {
+			t.Errorf("%d of 30 changes taken", taken)
+		}
+		time.Sleep(time.Minute)
+		if err := publishOnce(t, tub, hub.FURL(), sign(t, 1, "a", 99)); err != nil {
+			t.Errorf("after a minute: %v", err)
+		}
+	})
+}
+
 // badHub is an introducer that says to its subscribers whatever it is told.
 func (r *rig) badHub() (tub *foolscap.Tub, say func(triples ...any) error, obj *foolscap.Object) {
 	subs := make(chan *foolscap.Ref, 10)

@@ -3,10 +3,39 @@ package introducer
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"tahoe-go/internal/format/announce"
 	"tahoe-go/internal/network/foolscap"
 )
+
+// changeEvery is how often a connection may change an announcement, in the
+// long run: each is written to disk and sent to every subscriber.
+const changeEvery = 10 * time.Second
+
+// publisher is a connection that has published.
+type publisher struct {
+	entries map[index]struct{}
+	paid    time.Time // until when its changes have used up its share of time
+}
+
+// mayChange reports whether one more change now is within the rate, which
+// allows so many at once.
+func (p *publisher) mayChange(now time.Time, burst int) bool {
+	if p.paid.Before(now) {
+		p.paid = now
+	}
+	if p.paid.Sub(now) > changeEvery*time.Duration(burst-1) {
+		return false
+	}
+	p.paid = p.paid.Add(changeEvery)
+	return true
+}
+
+func (p *publisher) holds(at index) bool {
+	_, ok := p.entries[at]
+	return ok
+}
 
 // publish takes an announcement: on disk and on its way to the subscribers
 // before the publisher has its answer. What is known already or is not newer is
@@ -24,7 +53,7 @@ func (s *Server) publish(c *foolscap.Call) error {
 	generation, err := s.remember(c, signed, ann)
 	switch {
 	case errors.Is(err, announce.ErrDuplicate):
-		return nil
+		return s.saveFor(generation) // which does nothing, unless it failed before
 	case err != nil:
 		s.refuse(Event{Peer: c.Peer(), Key: ann.Key.String(), Service: ann.Service, Nickname: ann.Nickname, Why: err.Error()})
 		if errors.Is(err, announce.ErrStale) {
@@ -33,9 +62,14 @@ func (s *Server) publish(c *foolscap.Call) error {
 		return refusal(err)
 	}
 	s.conf.Log.Info("announcement taken", "key", ann.Key.String(), "service", ann.Service, "nickname", ann.Nickname, "seqnum", ann.Seqnum, "peer", c.Peer())
-	err = s.save(generation)
+	err = s.saveFor(generation)
 	s.tell(index{ann.Service, ann.Key}) // others should hear of it even if the disk is full
-	if err != nil {
+	return err
+}
+
+// saveFor saves, with an error for the publisher.
+func (s *Server) saveFor(generation int64) error {
+	if s.save(generation) != nil {
 		return refusal(errors.New("announcement passed on, but it could not be written to disk"))
 	}
 	return nil
@@ -62,7 +96,7 @@ func (s *Server) remember(c *foolscap.Call, signed announce.Signed, ann *announc
 		if errors.Is(err, announce.ErrStale) {
 			err = fmt.Errorf("%w: seqnum %d, known is %d", err, ann.Seqnum, before.Seqnum)
 		}
-		return 0, err
+		return s.generation, err
 	}
 	e := &entry{signed: signed, ann: ann, first: s.conf.Now(), held: map[*foolscap.Conn]struct{}{}}
 	size := e.size()
@@ -79,6 +113,9 @@ func (s *Server) remember(c *foolscap.Call, signed announce.Signed, ann *announc
 	if err := s.hold(c, at); err != nil {
 		return 0, err
 	}
+	if !s.publishers[c.Conn].mayChange(s.conf.Now(), s.conf.Limits.PerPublisher) {
+		return 0, errors.New("too many changes over one connection; try again later")
+	}
 	e.held[c.Conn] = struct{}{}
 	e.seen = s.conf.Now()
 	s.entries[at] = e
@@ -91,10 +128,7 @@ func (s *Server) remember(c *foolscap.Call, signed announce.Signed, ann *announc
 // connection ends. s.mu is held.
 func (s *Server) hold(c *foolscap.Call, at index) error {
 	mine := s.publishers[c.Conn]
-	if _, ok := mine[at]; ok {
-		return nil
-	}
-	if len(mine) >= s.conf.Limits.PerPublisher {
+	if mine != nil && !mine.holds(at) && len(mine.entries) >= s.conf.Limits.PerPublisher {
 		return fmt.Errorf("more than %d announcements over one connection", s.conf.Limits.PerPublisher)
 	}
 	if mine == nil {
@@ -102,12 +136,12 @@ func (s *Server) hold(c *foolscap.Call, at index) error {
 		if canary == nil {
 			return errors.New("the canary is one of the introducer's own objects")
 		}
-		mine = map[index]struct{}{}
+		mine = &publisher{entries: map[index]struct{}{}}
 		s.publishers[c.Conn] = mine
 		conn := c.Conn
 		canary.Hold().OnLost(func() { s.left(conn) })
 	}
-	mine[at] = struct{}{}
+	mine.entries[at] = struct{}{}
 	if e := s.entries[at]; e != nil {
 		e.held[c.Conn] = struct{}{}
 		e.absent, e.seen = 0, s.conf.Now()
@@ -119,7 +153,11 @@ func (s *Server) hold(c *foolscap.Call, at index) error {
 func (s *Server) left(conn *foolscap.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for at := range s.publishers[conn] {
+	p := s.publishers[conn]
+	if p == nil {
+		return
+	}
+	for at := range p.entries {
 		if e := s.entries[at]; e != nil {
 			delete(e.held, conn)
 			e.seen = s.conf.Now()
@@ -132,7 +170,10 @@ func (s *Server) left(conn *foolscap.Conn) {
 func (s *Server) refuse(e Event) {
 	e.At = s.conf.Now()
 	s.mu.Lock()
-	s.refused.add(e)
+	isNew := s.refused.add(e)
 	s.mu.Unlock()
+	if !isNew {
+		return
+	}
 	s.conf.Log.Info("announcement refused", "key", e.Key, "service", e.Service, "nickname", e.Nickname, "peer", e.Peer, "reason", e.Why)
 }

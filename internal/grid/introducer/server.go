@@ -97,7 +97,7 @@ type Server struct {
 	generation int64 // of entries
 	entries    map[index]*entry
 	bytes      int64
-	publishers map[*foolscap.Conn]map[index]struct{}
+	publishers map[*foolscap.Conn]*publisher
 	subs       map[string]map[*subscriber]struct{} // by service
 	subCount   map[*foolscap.Conn]int
 	subTotal   int
@@ -125,7 +125,7 @@ func NewServer(c ServerConfig) (*Server, error) {
 	}
 	c.Limits.setDefaults()
 	s := &Server{
-		conf: c, entries: map[index]*entry{}, publishers: map[*foolscap.Conn]map[index]struct{}{},
+		conf: c, entries: map[index]*entry{}, publishers: map[*foolscap.Conn]*publisher{},
 		subs: map[string]map[*subscriber]struct{}{}, subCount: map[*foolscap.Conn]int{}, counted: c.Now(),
 	}
 	if err := s.load(); err != nil {

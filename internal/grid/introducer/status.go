@@ -28,19 +28,22 @@ type ring struct {
 
 const ringSize = 100
 
-func (r *ring) add(e Event) {
+// add adds an event, to the last one if it says the same, and reports whether
+// it says something else.
+func (r *ring) add(e Event) (isNew bool) {
 	r.total++
 	e.Times = 1
 	e.Service, e.Nickname = text(e.Service), text(e.Nickname)
 	if last := len(r.events) - 1; last >= 0 && r.events[last].Key == e.Key && r.events[last].Why == e.Why {
 		e.Times += r.events[last].Times
 		r.events[last] = e
-		return
+		return false
 	}
 	if len(r.events) == ringSize {
 		r.events = slices.Delete(r.events, 0, 1)
 	}
 	r.events = append(r.events, e)
+	return true
 }
 
 // ServerStatus is what an introducer's page shows. Nicknames and versions are
