@@ -197,7 +197,7 @@ func (r *rig) sizes(ctx context.Context) error {
 
 func rate(name string, size int, took time.Duration, limit float64, note string) row {
 	return row{name: name, got: float64(size) * mib / 1e6 / took.Seconds(), unit: "MB/s", limit: limit,
-		note: fmt.Sprintf("%.3f s; %s", took.Seconds(), note)}
+		note: fmt.Sprintf("%.3f s; the last run: %s", took.Seconds(), note)}
 }
 
 // watch runs f and says who used the processors meanwhile, and how many of mb
