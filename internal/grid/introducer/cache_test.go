@@ -118,6 +118,7 @@ func TestCacheAge(t *testing.T) {
 func TestCacheCrash(t *testing.T) {
 	bubble(t, func(r *rig) {
 		t := r.t
+		r.limits = long
 		private := tempRoot(t)
 		hub, _ := r.hub(Limits{})
 		c, _ := r.client("alice", 1, hub.FURL(), func(c *ClientConfig) { c.Private, c.Cache = private, "c.yaml" })

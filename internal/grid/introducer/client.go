@@ -182,9 +182,7 @@ func (c *Client) session(ctx context.Context, ref *foolscap.Ref, subscribed *boo
 	if err := c.askVersion(ctx, ref); err != nil {
 		return fmt.Errorf("asking for its version: %w", err)
 	}
-	if err := c.publish(ctx, ref); err != nil {
-		return fmt.Errorf("publishing: %w", err)
-	}
+	refused := c.publish(ctx, ref) // which is no reason not to listen
 	if c.conf.Sink != nil && !*subscribed {
 		info := banana.Dict{
 			{Key: []byte("app-versions"), Value: banana.List{}},
@@ -201,6 +199,9 @@ func (c *Client) session(ctx context.Context, ref *foolscap.Ref, subscribed *boo
 	c.mu.Lock()
 	c.problem, c.subscribed = nil, *subscribed
 	c.mu.Unlock()
+	if refused != nil {
+		return fmt.Errorf("publishing: %w", refused)
+	}
 	c.conf.Log.Info("connected to the introducer", "subscribed", *subscribed)
 	daily := time.NewTicker(24 * time.Hour)
 	defer daily.Stop()

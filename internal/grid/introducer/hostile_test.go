@@ -230,6 +230,34 @@ func TestOldIntroducer(t *testing.T) {
 	})
 }
 
+// TestRefusedClient: a client whose announcement is refused listens all the
+// same, says so, and tries again.
+func TestRefusedClient(t *testing.T) {
+	bubble(t, func(r *rig) {
+		t := r.t
+		r.limits = long
+		hub, _ := r.hub(Limits{Announcements: 1})
+		other := r.tub("bob", 2)
+		if err := publishOnce(t, other, hub.FURL(), sign(t, 9, "bob", 1)); err != nil {
+			t.Fatal(err)
+		}
+		c, heard := r.client("alice", 1, hub.FURL(), nil)
+		c.Publish(server("alice"))
+		time.Sleep(10 * time.Second)
+		if st := c.Status(); heard.take() != "bob " || !st.Subscribed || st.Problem == nil || st.Published.Err == nil || !st.Published.Sent.IsZero() {
+			t.Errorf("refused: %+v", st)
+		}
+		closeTub(other)
+		time.Sleep(31 * 24 * time.Hour)
+		if st := c.Status(); st.Problem != nil || st.Published.Err != nil || st.Published.Sent.IsZero() || heard.take() != "alice " {
+			t.Errorf("when there is room: %+v", st)
+		}
+		if n := len(hub.Status().Subscribers); n != 1 {
+			t.Errorf("%d subscriptions", n)
+		}
+	})
+}
+
 // TestOwnSeqnum: a node whose sequence numbers went back is told.
 func TestOwnSeqnum(t *testing.T) {
 	bubble(t, func(r *rig) {

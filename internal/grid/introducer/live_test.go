@@ -79,6 +79,7 @@ func TestRestart(t *testing.T) {
 func TestKeepFor(t *testing.T) {
 	bubble(t, func(r *rig) {
 		t := r.t
+		r.limits = long
 		hub, stop := r.hub(Limits{})
 		tub := r.tub("alice", 1)
 		for _, n := range []byte{1, 2} { // two publishers on one Tub

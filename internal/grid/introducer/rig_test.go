@@ -41,7 +41,12 @@ type rig struct {
 	net  *memnet.Net
 	root *os.Root // of the introducer
 	name redact.Secret
+
+	limits foolscap.Limits // of all Tubs
 }
+
+// long is for tests of many days, in which signs of life take most of the time.
+var long = foolscap.Limits{Keepalive: -1, Disconnect: -1}
 
 func bubble(t *testing.T, f func(r *rig)) {
 	t.Helper()
@@ -69,7 +74,7 @@ func (r *rig) tub(host string, n int) *foolscap.Tub {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	tub, err := foolscap.New(foolscap.Config{Cert: certs()[n], Network: r.net.Host(host), Hints: []furl.Hint{hint}})
+	tub, err := foolscap.New(foolscap.Config{Cert: certs()[n], Network: r.net.Host(host), Hints: []furl.Hint{hint}, Limits: r.limits})
 	if err != nil {
 		r.t.Fatal(err)
 	}
