@@ -9,18 +9,24 @@ import (
 	"tahoe-go/internal/storage"
 )
 
+// maxResets bounds how often bytes taken in a failed attempt buy more time:
+// servers that always fail in mid-share must not keep an upload going for ever.
+const maxResets = 10
+
 // outlast tries until the file is stored, or for Patience.Outage after the
 // last moment that servers took any of it. Shares that are complete are found
 // again and not sent twice.
 func (u *upload) outlast(ctx context.Context) (*Result, error) {
 	lastGood := time.Now()
 	wait := false
+	resets := 0
 	for {
 		res, err := u.attempt(ctx)
 		if err == nil {
 			return res, nil
 		}
-		if u.took.Swap(false) {
+		if u.took.Swap(false) && resets < maxResets {
+			resets++
 			lastGood = time.Now()
 		}
 		lost := lostServers(err)

@@ -166,3 +166,33 @@ func TestOutageCancelled(t *testing.T) {
 		}
 	})
 }
+
+// Servers that take some bytes and then always fail end the upload in bounded
+// time.
+func TestServersThatAlwaysFailInMidShare(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g := newGrid(t, 10)
+		c := newClient(t, g, 3, 7, 10)
+		c.c.Patience.Outage = time.Minute
+		ctx, cancel := context.WithTimeout(t.Context(), 24*time.Hour)
+		defer cancel()
+		for i := range g.faults {
+			g.faults[i].Next(faultstore.WriteAt, mostlyFailing(20_000)...)
+		}
+		_, err := c.Upload(ctx, source(content(9_000_000)), nil)
+		if err == nil || ctx.Err() != nil {
+			t.Errorf("upload ended with %v, after the day: %v", err, ctx.Err())
+		}
+	})
+}
+
+// mostlyFailing lets one write in fifty pass.
+func mostlyFailing(n int) []faultstore.Fault {
+	faults := make([]faultstore.Fault, n)
+	for i := range faults {
+		if i%50 != 0 {
+			faults[i] = faultstore.Fault{Err: errors.New("connection reset")}
+		}
+	}
+	return faults
+}
