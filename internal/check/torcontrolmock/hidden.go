@@ -41,14 +41,15 @@ func (d *Disk) ID(dir string) string {
 	return onion.FromSeed(sha256.Sum256([]byte(fmt.Sprint(d.drawn, path.Clean(dir))))).Address().ServiceID()
 }
 
-// make makes a folder unless it exists, and reports whether it is there.
-func (d *Disk) make(dir string) bool {
+// make makes a folder unless it exists, and reports whether it is there. Those
+// in torrc always are: the operator has seen to it.
+func (d *Disk) make(dir string, torrc []string) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.dirs == nil {
 		d.dirs = map[string]bool{}
 	}
-	d.dirs[dir] = d.dirs[dir] || slices.Contains(d.Parents, path.Dir(path.Clean(dir)))
+	d.dirs[dir] = d.dirs[dir] || slices.Contains(dirsOf(torrc), dir) || slices.Contains(d.Parents, path.Dir(path.Clean(dir)))
 	return d.dirs[dir]
 }
 
@@ -78,7 +79,7 @@ func (t *Tor) setHidden(lines []string) bool {
 		}
 	}
 	for _, dir := range dirsOf(lines) {
-		if !t.cfg.Disk.make(dir) {
+		if !t.cfg.Disk.make(dir, t.cfg.Torrc) {
 			go t.Stop()
 			return false
 		}

@@ -138,12 +138,18 @@ func (t *Tor) carry(c net.Conn, id string, port int) {
 	done := make(chan struct{})
 	t.wg.Go(func() {
 		defer close(done)
-		io.Copy(target, c)
+		pass(target, c)
 		target.Close()
 	})
-	io.Copy(c, target)
+	pass(c, target)
 	c.Close()
 	<-done
+}
+
+// pass copies without the pipes that the standard library would keep for it,
+// which look like a leak.
+func pass(to io.Writer, from io.Reader) {
+	io.Copy(struct{ io.Writer }{to}, struct{ io.Reader }{from})
 }
 
 // dialTarget connects the service's tor to where it delivers.

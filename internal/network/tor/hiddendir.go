@@ -186,12 +186,13 @@ func (d *hiddenDir) listenAt(ctx context.Context, target netx.Addr) error {
 			return fmt.Errorf("tor delivers connections for %s to %s: have the node listen there (tub.port = %s:mode=660), in a folder that tor can enter", d.cfg.Dir, target, target)
 		}
 		if _, err := d.open(ctx, d.tor.cfg.Local, target); err != nil {
-			return fmt.Errorf("tor delivers connections for %s to %s, where this node cannot listen (another program may): %w", d.cfg.Dir, target, err)
+			return fmt.Errorf("tor delivers connections for %s to %s, where this node cannot listen (another program may, or this one is locked down and has to be started again): %w", d.cfg.Dir, target, err)
 		}
 	}
 	d.mu.Lock()
 	d.target = target
 	d.mu.Unlock()
+	d.status(func(st *ServiceStatus) { st.Target = target.String() })
 	return nil
 }
 

@@ -391,7 +391,6 @@ func TestHiddenDirWithReadableHostname(t *testing.T) {
 	}
 	synctest.Test(t, func(t *testing.T) {
 		mc := machine(func(c *torcontrolmock.Config) {
-			c.Disk.Parents = append(c.Disk.Parents, filepath.Dir(dir))
 			c.Torrc = []string{"HiddenServiceDir=" + dir, "HiddenServicePort=80 127.0.0.1:8099"}
 		})
 		startMock(t, mc)

@@ -101,9 +101,7 @@ func (k *keeper) settle(ctx context.Context, d *hiddenDir) error {
 		return fmt.Errorf("setting up an onion service in %s: %w", d.cfg.Dir, err)
 	}
 	d.quietIn(newSilence)
-	d.status(func(st *ServiceStatus) {
-		st.Target, st.Uploaded, st.Asked, st.Reached = target.String(), 0, 0, time.Time{}
-	})
+	d.status(func(st *ServiceStatus) { st.Uploaded, st.Asked, st.Reached = 0, 0, time.Time{} })
 	return nil
 }
 
@@ -130,7 +128,6 @@ func (k *keeper) join(ctx context.Context, d *hiddenDir, service []control.Setti
 	if !d.isStanding() {
 		d.quietIn(joinedSilence)
 	}
-	d.status(func(st *ServiceStatus) { st.Target = target.String() })
 	return nil
 }
 

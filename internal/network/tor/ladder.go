@@ -50,7 +50,7 @@ type ServiceStatus struct {
 	Address  onion.Address // empty: tor has not shown it yet; only with Dir
 	Port     int
 	Dir      string // tor's folder with the key; empty: the key is ours
-	Target   string // where tor delivers
+	Target   string // where tor delivers; empty: not known yet
 	Added    bool   // tor has taken it on
 	Uploaded int    // directories that have its descriptor
 	Asked    int    // directories that tor has sent it to

@@ -16,6 +16,7 @@ func (c *Config) Validate() Problems { return slices.Clone(c.problems) }
 
 // check settles what keys decide together and collects the problems.
 func (c *Config) check() {
+	c.settleOnions()
 	c.checkPrivacy()
 	c.checkListening()
 	c.checkWeb()
@@ -60,6 +61,7 @@ func (c *Config) checkListening() {
 		n.Listens = true
 		c.checkPorts()
 		c.checkAuto()
+		c.checkDelivered()
 	}
 	if !n.Listens {
 		n.TubPort, n.TubLocation = nil, nil
@@ -122,9 +124,15 @@ func firstTCP(list []endpoint.Value) (endpoint.TCP, bool) {
 	return endpoint.TCP{}, false
 }
 
-// checkServices refuses servers that nobody can reach.
+// checkServices refuses servers that nobody can reach. A storage server that
+// is there only because nobody said no is switched off instead, and so is that
+// of a node whose owner has it unreachable in the spelling of torsocks' time.
 func (c *Config) checkServices() {
+	fake, _ := holds[endpoint.FakeLocation](c.Node.TubLocation)
 	if c.Node.Listens {
+		if fake && c.Storage.Enabled && !c.TorOnly() {
+			c.warn("node", "tub.location", "client.fakelocation:0 tells nobody where this storage server is", "")
+		}
 		return
 	}
 	if c.Kind == IntroducerNode {
@@ -133,7 +141,13 @@ func (c *Config) checkServices() {
 	}
 	remedy := "say where it listens in [node] tub.port and tub.location, or set [%s] enabled = false"
 	if c.Storage.Enabled {
-		c.problem("storage", "enabled", "nobody can reach this storage server: the node does not listen", fmt.Sprintf(remedy, "storage"))
+		const why = "nobody can reach this storage server: the node does not listen"
+		if c.fakeLocation || !c.has("storage", "enabled") {
+			c.Storage.Enabled = false
+			c.warn("storage", "enabled", why+", so there is none", fmt.Sprintf(remedy, "storage"))
+		} else {
+			c.problem("storage", "enabled", why, fmt.Sprintf(remedy, "storage"))
+		}
 	}
 	if c.Helper.Enabled {
 		c.problem("helper", "enabled", "nobody can reach this helper: the node does not listen", fmt.Sprintf(remedy, "helper"))
@@ -196,7 +210,7 @@ func (c *Config) checkTor() {
 	if !t.Launch && t.Control == nil {
 		c.problem("tor", "onion", "an onion service needs a tor to publish it", "set control.port to that of a running tor, or launch = true")
 	}
-	c.checkKeyFile()
+	c.checkKeyFile("tor", "onion.private_key_file", t.KeyFile, true)
 }
 
 func (c *Config) checkClient() {

@@ -44,6 +44,8 @@ type Config struct {
 	// Warnings are for the operator to see; the node starts with them.
 	Warnings Problems
 
+	fakeLocation bool // tub.location was client.fakelocation:0, and means UNREACHABLE
+
 	file     *ini.File
 	problems Problems
 	options  Options
@@ -56,8 +58,9 @@ type Node struct {
 	WebHost   string         // the name in web.port, if it had one
 	WebStatic string
 
-	// TubPort is where to listen; nil: choose a free port and write it to
-	// client.port. TubLocation is what to announce; nil: as AUTO. Both are nil
+	// TubPort is where to listen; nil: where TubLocation needs a port, choose a
+	// free one and write it to client.port. TubLocation is what to announce; nil:
+	// as AUTO. Onion services are opened too, those of either list: Onions. Both are nil
 	// where Listens is false. In a Tor-only node, TCP ports without an interface
 	// have got that of loopback.
 	TubPort     []endpoint.Value

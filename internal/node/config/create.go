@@ -14,6 +14,7 @@ import (
 
 	"tahoe-go/internal/format/furl"
 	"tahoe-go/internal/kit/durable"
+	"tahoe-go/internal/network/tor/onion"
 	"tahoe-go/internal/network/tubcert"
 	"tahoe-go/internal/node/config/endpoint"
 )
@@ -273,11 +274,21 @@ func EnsureServer(dir string, id Identity, cert tubcert.Cert, nickname string, h
 func Hints(location []endpoint.Value) []furl.Hint {
 	var hints []furl.Hint
 	for _, v := range location {
-		if h, ok := v.(endpoint.Hint); ok {
+		switch h := v.(type) {
+		case endpoint.Hint:
 			hints = append(hints, h.Hint)
+		case endpoint.Onion:
+			if key, err := onion.ReadKeyFile(h.PrivateKeyFile); h.PrivateKeyFile != "" && err == nil {
+				hints = append(hints, OnionHint(key.Address(), h.Port))
+			}
 		}
 	}
 	return hints
+}
+
+// OnionHint is how others are told of an onion service.
+func OnionHint(a onion.Address, port int) furl.Hint {
+	return furl.Hint{Kind: furl.Tor, Host: a.String(), Port: port}
 }
 
 // webURL is the address of a gateway with a fixed port, or "".

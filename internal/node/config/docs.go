@@ -49,6 +49,27 @@ anything but onion addresses and ` + "`UNREACHABLE`" + `; ports that listen on a
 interface they listen on 127.0.0.1); a host name as ` + "`socks.port` or `control.port`" + `; a log gatherer. Without
 ` + "`tub.location`" + ` such a node listens nowhere.
 
+A storage server that nobody can reach is a problem where it was asked for (` + "`[storage] enabled = true`" + `), and is not started
+with a word about it where it was not.
+
+## Onion services
+
+Three ways lead to one, and a node may be at public addresses at the same time (` + "`tub.location = AUTO,onion:80`" + `).
+
+- The node keeps the key: ` + "`tub.location = onion:PORT`" + `, with the key in ` + "`private/tor_onion.privkey`" + ` or in
+  ` + "`privateKeyFile=FILE`" + `, made if it is not there; or section ` + "`[tor]` with `onion = true`" + `, as ` + "`tahoe create-node --listen=tor`" + ` writes it.
+- Tor keeps the key: ` + "`tub.location = onion:PORT:hiddenServiceDir=DIR`" + `. If tor has the service (from torrc, say), it is taken as it
+  is, and the node listens where it leads. If not, it is added to tor's settings beside all others, again whenever tor
+  has lost it, but only directly below tor's DataDirectory, or in a folder that tor is shown to own: a tor that cannot make a
+  folder exits, for everyone. For other places ` + "`tahoe status`" + ` shows the lines for torrc. The address is announced when
+  it is known, which may take a minute after the first start, and remembered.
+- The operator has set it up in torrc, as ` + "`HiddenServicePort 29212 127.0.0.1:8098`" + `: ` + "`tub.port = tcp:8098:interface=127.0.0.1`" + ` and
+  ` + "`tub.location = tor:ADDRESS.onion:29212`" + `. No control port is needed.
+
+` + "`PORT`" + ` is the port at the onion address. Further fields: ` + "`localPort=N`" + `, where tor delivers on 127.0.0.1 (else a free port is chosen);
+` + "`controlPort=9051`" + ` or ` + "`controlPort=unix\\:/run/tor/control`" + `, for ` + "`[tor] control.port`" + `; ` + "`version=3`" + `, the only one there is. ` + "`singleHop`" + ` is
+refused: such a service is not anonymous.
+
 ## Endpoints
 
 ` + "`KIND:FIELD:NAME=FIELD`" + `: what the kind needs, in order, then further fields by name. A colon, comma, equals sign or
@@ -111,6 +132,7 @@ func docFiles() string {
 		{serversFile, "storage servers that this client uses, besides those it hears of"},
 		{introsFile, "introducers: `introducers: {PETNAME: {furl: FURL}}`"},
 		{onionKeyFile, "key of the onion address"},
+		{OnionMemory, "what tor has told of onion services whose key it keeps itself: address, local port, folder"},
 	} {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", f.name, f.doc)
 	}

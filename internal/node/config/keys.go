@@ -43,7 +43,7 @@ var keys = []Key{
 		func(c *Config) value { return pathValue{&c.Node.WebStatic} }},
 	{"node", "tub.port", "", "Where other nodes connect to. Absent: the port in the file `client.port`, else a free port that is written there. `disabled`, together with `tub.location`: nowhere.",
 		func(c *Config) value { return pointsValue{&c.Node.TubPort, endpoint.Listen} }},
-	{"node", "tub.location", "", "What other nodes are told about where this one is. `AUTO` (or `AUTODETECT`) stands for the addresses of this machine and is the default; in a Tor-only node there is no default. `UNREACHABLE`: nobody connects to this node.",
+	{"node", "tub.location", "", "What other nodes are told about where this one is. `AUTO` (or `AUTODETECT`) stands for the addresses of this machine and is the default; in a Tor-only node there is no default. `UNREACHABLE`: nobody connects to this node. `onion:PORT`: an onion service that the node sets up, see below.",
 		func(c *Config) value { return pointsValue{&c.Node.TubLocation, endpoint.Location} }},
 	{"node", "reveal-IP-address", "true", "`false`: this node's address stays hidden. Nothing leaves except through Tor, and a configuration that would tell is refused.",
 		func(c *Config) value { return boolValue{&c.Node.RevealIP} }},

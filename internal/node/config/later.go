@@ -23,8 +23,6 @@ func (c *Config) checkLater() {
 		{"i2p", "dest", c.I2P.Dest, "I2P"},
 		{"node", "tub.port", slices.ContainsFunc(c.Node.TubPort, isI2P), "I2P"},
 		{"node", "tub.location", slices.ContainsFunc(c.Node.TubLocation, isI2P), "I2P"},
-		{"node", "tub.port", slices.ContainsFunc(c.Node.TubPort, isOnion), "onion: as an endpoint (use [tor] onion = true)"},
-		{"node", "tub.location", slices.ContainsFunc(c.Node.TubLocation, isOnion), "onion: as a location (use [tor] onion = true)"},
 		{"node", "tub.port", slices.ContainsFunc(c.Node.TubPort, isSystemd), "a socket from systemd"},
 		{"node", "web.port", isSystemd(c.Node.WebPort), "a socket from systemd"},
 		{"node", "log_gatherer.furl", !c.Node.LogGatherer.IsZero(), "sending logs to a gatherer"},

@@ -91,12 +91,12 @@ func (c *Config) checkCarrier() {
 
 func (c *Config) settleFakeLocation() {
 	if alone, _ := holds[endpoint.FakeLocation](c.Node.TubLocation); alone {
-		c.Node.TubLocation = []endpoint.Value{endpoint.Unreachable{}}
+		c.Node.TubLocation, c.fakeLocation = []endpoint.Value{endpoint.Unreachable{}}, true
 	}
 }
 
 func (c *Config) checkHiddenHint(v endpoint.Value) {
-	const good = "give an onion address (tor:NAME.onion:PORT), or write UNREACHABLE"
+	const good = "give an onion address (tor:NAME.onion:PORT), have one set up (onion:PORT), or write UNREACHABLE"
 	switch h := v.(type) {
 	case endpoint.Unreachable, endpoint.Disabled:
 	case endpoint.Auto:
@@ -142,24 +142,30 @@ func loopback(p endpoint.TCP) string {
 	return "127.0.0.1"
 }
 
-// checkKeyFile looks at the key of the onion service without keeping it.
-func (c *Config) checkKeyFile() {
-	if c.Tor.KeyFile == "" {
+// checkKeyFile looks at the key of an onion service without keeping it. One
+// that need not be there is made when the node runs.
+func (c *Config) checkKeyFile(section, key, file string, must bool) {
+	if file == "" {
 		return
 	}
-	const key = "onion.private_key_file"
-	text, err := readLimited(c.Tor.KeyFile, 4096)
+	which := "it"
+	if section == "node" { // the key holds more than the name of the file
+		which = file
+	}
+	text, err := readLimited(file, 4096)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		c.problem("tor", key, "the file is not there", "copy the key back: with another one the node has another address")
+		if must {
+			c.problem(section, key, "the file is not there", "copy the key back: with another one the node has another address")
+		}
 	case err != nil:
-		c.problem("tor", key, "the file cannot be read: "+reason(err), "")
+		c.problem(section, key, "the file of the onion key cannot be read: "+reason(err), "")
 	case bytes.HasPrefix(text, []byte("RSA1024:")):
-		c.problem("tor", key, "it holds the key of a version 2 onion service, which Tor gave up in 2021", "make a new node directory, or a version 3 key and location")
+		c.problem(section, key, which+" holds the key of a version 2 onion service, which Tor gave up in 2021", "make a new node directory, or a version 3 key and location")
 	case !bytes.HasPrefix(text, []byte("ED25519-V3:")):
-		c.problem("tor", key, "it holds no key of a version 3 onion service (ED25519-V3:…)", "")
+		c.problem(section, key, which+" holds no key of a version 3 onion service (ED25519-V3:…)", "")
 	default:
-		c.checkMode("tor", key, c.Tor.KeyFile)
+		c.checkMode(section, key, file)
 	}
 }
 

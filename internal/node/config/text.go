@@ -109,7 +109,10 @@ func (o CreateOptions) clientCfg(t *cfgText) {
 	t.set("enabled", o.Helper)
 }
 
-const onionKeyFile = "private/tor_onion.privkey"
+const (
+	onionKeyName = "tor_onion.privkey"
+	onionKeyFile = PrivateDir + "/" + onionKeyName
+)
 
 // tacText is for those who start the file with an old twistd; its name is
 // what counts.

@@ -100,7 +100,7 @@ func (n *Node) torPlaces(ctx context.Context) (places []netx.Addr, ok bool) {
 		if !n.cfg.Tor.Launch {
 			socks, control = orAddr(socks, n.socksAddr()), orAddr(control, dialAddr(n.cfg.Tor.Control))
 		}
-		if socks != (netx.Addr{}) && (control != (netx.Addr{}) || !n.needsControl()) {
+		if socks != (netx.Addr{}) && (control != (netx.Addr{}) || !n.needsControl()) && doorsOpen(l) {
 			return []netx.Addr{socks, control}, true
 		}
 		select {

@@ -40,7 +40,7 @@ func needsTor(c *config.Config) bool {
 	if !c.Tor.Enabled {
 		return false
 	}
-	if c.TorOnly() || c.Connections.TCP == string(netx.ViaTor) || c.Tor.Onion || c.Tor.Launch ||
+	if c.TorOnly() || c.Connections.TCP == string(netx.ViaTor) || c.Tor.Onion || c.Tor.Launch || len(c.Onions()) > 0 ||
 		c.Tor.SocksPort != nil || c.Tor.Control != nil {
 		return true
 	}

@@ -3,6 +3,7 @@ package endpoint
 import (
 	"fmt"
 	"net"
+	"strings"
 
 	"tahoe-go/internal/format/furl"
 )
@@ -32,7 +33,7 @@ var tcpHint = kind{"tcp", "tcp:HOST:PORT", []string{"host", "port"}, func(f *fie
 var torHint = kind{"tor", "tor:HOST:PORT", []string{"host", "port", "", "socksPort"}, func(f *fields) Value {
 	h := buildHint(f, furl.Tor)
 	if furl.IsOnion(h.Host) {
-		if err := furl.CheckOnion(h.Host); err != nil {
+		if err := checkOnion(h.Host); err != nil {
 			f.fail(f.args["host"].pos, "%v", err)
 		}
 	}
@@ -49,6 +50,15 @@ var i2pHint = kind{"i2p", "i2p:DEST[:PORT]", []string{"destination", "port"}, fu
 	}
 	return readHint(f, "i2p:"+dest, furl.I2P)
 }}
+
+// checkOnion is furl's, with the cure for what was right once.
+func checkOnion(host string) error {
+	err := furl.CheckOnion(host)
+	if label := strings.TrimSuffix(strings.ToLower(host), ".onion"); err != nil && len(label) == 16 {
+		return fmt.Errorf("%w; make a version 3 service, whose name has 56 letters (onion:PORT does), and tell others the new name", err)
+	}
+	return err
+}
 
 func buildHint(f *fields, k furl.Kind) Hint {
 	host, port := f.need("host"), f.port("port", 1)
@@ -78,7 +88,7 @@ func legacyHint(text string, host, port token) (Value, error) {
 		return nil, newError(text, min(host.pos, len(text)), fmt.Sprintf("neither a known kind of hint (%s) nor HOST:PORT", "tcp, tor, i2p, onion"))
 	}
 	if furl.IsOnion(h.Host) {
-		if err := furl.CheckOnion(h.Host); err != nil {
+		if err := checkOnion(h.Host); err != nil {
 			return nil, newError(text, host.pos, err.Error())
 		}
 		return Hint{Hint: furl.Hint{Kind: furl.Tor, Host: h.Host, Port: h.Port}}, nil

@@ -39,7 +39,7 @@ func buildOnion(f *fields) Value {
 		f.fail(f.args["privateKeyFile"].pos, "hiddenServiceDir has its own key: give one of the two")
 	}
 	if v := f.number("version", 2, 3, 3); v == 2 {
-		f.fail(f.args["version"].pos, "Tor gave up version 2 onion services in 2021; only version 3 exists")
+		f.fail(f.args["version"].pos, "Tor gave up version 2 onion services in 2021: leave version out, or write version=3; the service gets another address")
 	}
 	if f.has("controlPort") && f.err == nil {
 		o.ControlPort = nestedDial(f, "controlPort")
