@@ -114,8 +114,8 @@ func awaitDeath(t *testing.T, pid int, within time.Duration) {
 }
 
 // runTor runs a tor of the test's own with further torrc lines; it is the
-// machine's tor to whoever finds it.
-func runTor(t *testing.T, dir string, lines ...string) {
+// machine's tor to whoever finds it. stop kills it.
+func runTor(t *testing.T, dir string, lines ...string) (stop func()) {
 	t.Helper()
 	lines = append(lines, deadEnd...)
 	lines = append(lines, "DataDirectory "+dir, "RunAsDaemon 0", "__OwningControllerProcess "+strconv.Itoa(os.Getpid()), "Log notice file "+dir+"/log")
@@ -129,14 +129,18 @@ func runTor(t *testing.T, dir string, lines ...string) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	stop = func() {
 		cmd.Process.Kill()
 		cmd.Wait()
+	}
+	t.Cleanup(func() {
+		stop()
 		if t.Failed() {
 			log, _ := os.ReadFile(dir + "/log")
 			t.Logf("tor's log:\n%s", log)
 		}
 	})
+	return stop
 }
 
 // echo answers every connection with what it says.

@@ -166,6 +166,16 @@ func (d *hiddenDir) quietIn(long time.Duration) {
 	d.quiet = time.Now().Add(long)
 }
 
+// untilQuiet is wait, or less if tor's silence begins to say something sooner.
+func (d *hiddenDir) untilQuiet(wait time.Duration) time.Duration {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if left := time.Until(d.quiet); left > 0 {
+		wait = min(wait, left)
+	}
+	return wait
+}
+
 // socket is where a tor of our own delivers.
 func (d *hiddenDir) socket() netx.Addr {
 	sum := sha256.Sum256([]byte(d.cfg.Dir))

@@ -206,7 +206,7 @@ func (k *keeper) watchDir(ctx context.Context, d *hiddenDir) {
 				d.status(func(st *ServiceStatus) { st.slowAddress = true })
 			}
 		}
-		timer := time.NewTimer(wait)
+		timer := time.NewTimer(d.untilQuiet(wait))
 		select {
 		case <-timer.C:
 		case <-d.heard:
