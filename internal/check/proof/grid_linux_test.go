@@ -76,7 +76,7 @@ func (g *grid) startServers(t *testing.T) {
 		}
 		g.onions = append(g.onions, g.run(t, &node{name: s.name}))
 	}
-	g.onions = append(g.onions, g.torrcServer(t))
+	g.onions = append(g.onions, g.torrcServer(t), g.folderServer(t))
 	for name, host := range map[string]string{"clear1": clearName, "clear2": clearName2} {
 		port := freePort(t)
 		_, _, err := g.do(t.Context(), command{open: true, args: []string{"create-node", "--webport=none", "--nickname=" + name,
@@ -89,6 +89,9 @@ func (g *grid) startServers(t *testing.T) {
 	g.streams.watch(g.t, g.unixTor.Dial)
 	for _, n := range g.onions[:3] {
 		n.wait(t, " published at ")
+	}
+	for _, n := range g.onions {
+		n.announced(t)
 	}
 	for _, n := range g.clears {
 		n.wait(t, " running")
@@ -106,19 +109,50 @@ func (g *grid) torrcServer(t *testing.T) *node {
 			t.Fatalf("tor has made no onion service:\n%s", g.unixTor.Log())
 		}
 	}
-	const name = "onion4"
+	return g.oldServer(t, "onion4", g.torrcPort, strings.TrimSpace(string(address))+":29212", "", g.torsocks())
+}
+
+// folderServer has tor set up the service in a folder of tor's own, as the
+// documents of that time say.
+func (g *grid) folderServer(t *testing.T) *node {
+	folder := filepath.Join(filepath.Dir(g.unixTor.CookieFile), "my_service")
+	port := freePort(t) // chosen here, since it has to be led into the lab
+	return g.oldServer(t, "onion5", port, fmt.Sprintf(`"onion:80:hiddenServiceDir=%s:localPort=%d"`, folder, port),
+		"[tor]\ncontrol.port = "+g.unixTor.Control.String()+"\n[node]\ntor_only.enabled = true\n", nil)
+}
+
+// oldServer makes a server as for the clear network and then has it hide.
+func (g *grid) oldServer(t *testing.T, name string, port int, location, config string, env []string) *node {
+	t.Helper()
 	g.must(t, "create-node", "--webport=none", "--nickname="+name, "--listen=tcp", "--hostname=203.0.113.4", g.path(name))
-	g.set(t, name, "tub.port", strconv.Itoa(g.torrcPort))
-	g.set(t, name, "tub.location", strings.TrimSpace(string(address))+":29212")
+	g.set(t, name, "tub.port", "")
+	if !strings.Contains(location, "localPort") {
+		g.add(t, name, fmt.Sprintf("[node]\ntub.port = %d\n", port))
+	}
+	g.set(t, name, "tub.location", location)
+	g.add(t, name, config)
 	if g.lab != nil {
-		at := fmt.Sprintf("127.0.0.1:%d", g.torrcPort)
+		at := fmt.Sprintf("127.0.0.1:%d", port)
 		g.lab.ForwardOut(at, at)
 	}
-	// The entry that create-node left tells of another place; running writes it
-	// again.
-	n := g.run(t, &node{name: name, env: g.torsocks()})
+	n := g.run(t, &node{name: name, env: env})
 	n.wait(t, "client running")
 	return n
+}
+
+// announced waits until a server's entry tells of an onion, and of nothing
+// else: create-node may have left another.
+func (n *node) announced(t *testing.T) {
+	t.Helper()
+	for start := time.Now(); ; time.Sleep(50 * time.Millisecond) {
+		entry, err := os.ReadFile(filepath.Join(n.dir, "private", "server-entry.yaml"))
+		if err == nil && strings.Contains(string(entry), ".onion") && !strings.Contains(string(entry), "203.0.113") {
+			return
+		}
+		if time.Since(start) > time.Minute {
+			t.Fatalf("%s announces no onion, or more:\n%s", n.name, n.tail(t))
+		}
+	}
 }
 
 // torsocks is what it leaves in the environment.
