@@ -1,14 +1,19 @@
 // Package grid knows the storage servers: which there are, which of them
 // answer, and in which order an object's shares look for a home.
 //
-// It keeps one loop per server that connects, and connects again after a
-// loss. Whether a server is alive is learned from the traffic of operations;
-// only a server that has been silent for a long time is probed, at a jittered
-// moment, so that an idle node is idle and shows no rhythm to watchers.
+// A server may be known from several sources: introducers, their caches and
+// private/servers.yaml, which wins (known.go). Grid keeps one loop per server
+// that connects, and connects again after a loss: by the HTTP protocol (GBS)
+// first, by Foolscap where there is no address for it or it cannot be reached.
+// Whether a server is alive is learned from the traffic of operations; only a
+// server that has been silent for a long time is probed, at a jittered moment,
+// so that an idle node is idle and shows no rhythm to watchers. Nothing but
+// Remove makes a server unknown: silence never does.
 //
 // The grid hands out fresh slices of storage.Peer; operations never lock it.
-// It places no shares (see happiness) and speaks no protocol (Config.Open).
-// Start with New, Add and Grid.ForUpload.
+// It places no shares (see happiness) and speaks no protocol (Config.Open;
+// package contact has one). Start with New, Add, Grid.Source and
+// Grid.ForUpload.
 package grid
 
 import (
@@ -20,32 +25,26 @@ import (
 	"time"
 
 	"tahoe-go/internal/codec/tagged"
-	"tahoe-go/internal/format/furl"
+	"tahoe-go/internal/network/netx"
 	"tahoe-go/internal/storage"
 )
-
-// Known is what an announcement or a servers.yaml entry says of a server.
-type Known struct {
-	ID        string   // "v0-" and base32 of the announcement key; unique
-	Name      string   // nickname, not to be trusted
-	Seed      []byte   // permutation seed
-	LeaseSeed [20]byte // tub id
-	NURLs     []furl.NURL
-	Source    string // where we know it from, for people: "servers.yaml"
-}
-
-func (k Known) equal(o Known) bool {
-	return k.ID == o.ID && k.Name == o.Name && bytes.Equal(k.Seed, o.Seed) && k.LeaseSeed == o.LeaseSeed &&
-		slices.Equal(k.NURLs, o.NURLs)
-}
 
 // Config is what a Grid needs.
 type Config struct {
 	// Open returns a client for one address of a server without talking to
-	// it. Required.
-	Open func(k Known, at furl.NURL) storage.Server
+	// it, or says why this node does not go there. Required.
+	Open func(k Known, at Address) (storage.Server, error)
+	// ForceFoolscap keeps the HTTP protocol out of use ([client]
+	// force_foolscap).
+	ForceFoolscap bool
+	// TCP is what carries addresses of the clear network on this node
+	// ([connections] tcp), for Status. "": netx.Direct.
+	TCP netx.Carrier
 	// Timeout bounds one attempt to reach a server. 0: 2 minutes.
 	Timeout time.Duration
+	// HeadStart is how long the HTTP protocol may take before Foolscap is
+	// tried, too. 0: a quarter of Timeout.
+	HeadStart time.Duration
 	// RetryMin and RetryMax bound the wait between attempts, which doubles
 	// and is jittered. 0: 2 s and 5 min.
 	RetryMin, RetryMax time.Duration
@@ -73,6 +72,7 @@ func New(c Config) *Grid {
 		panic("grid: internal error: Config.Open is nil")
 	}
 	setDefault(&c.Timeout, 2*time.Minute)
+	setDefault(&c.HeadStart, c.Timeout/4)
 	setDefault(&c.RetryMin, 2*time.Second)
 	setDefault(&c.RetryMax, 5*time.Minute)
 	setDefault(&c.Idle, 10*time.Minute)
@@ -95,24 +95,33 @@ func (g *Grid) Close() {
 	g.wg.Wait()
 }
 
-// Add makes a server known, or replaces what was known of it. It returns at
-// once; the first attempt to connect starts in the background.
+// Add makes a server known, or replaces what k.Source said of it before. It
+// returns at once; the first attempt to connect starts in the background.
 func (g *Grid) Add(k Known) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.ctx.Err() != nil {
 		return
 	}
-	if old := g.servers[k.ID]; old != nil {
-		if old.known.equal(k) {
-			return
-		}
-		old.cancel()
+	old, from := g.servers[k.ID], map[string]Known{}
+	if old != nil {
+		from = old.from
 	}
-	ctx, cancel := context.WithCancel(g.ctx)
-	s := &server{g: g, known: k, cancel: cancel, suspect: make(chan struct{}, 1), retry: make(chan struct{}, 1), status: Status{State: Connecting}}
+	k.heard = time.Now()
+	from[k.Source] = k
+	best := choose(from)
+	if old != nil && old.known.sameAs(best) {
+		old.rename(best)
+		g.notify()
+		return
+	}
+	s := g.start(best, from)
+	if old != nil {
+		old.cancel()
+		s.status.LastContact, s.status.Version = old.status.LastContact, old.status.Version
+	}
 	g.servers[k.ID] = s
-	g.wg.Go(func() { s.run(ctx) })
+	g.notify()
 }
 
 // Remove forgets a server.

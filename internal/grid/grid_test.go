@@ -55,8 +55,13 @@ func known(id string, hosts ...string) Known {
 }
 
 // open returns a Config.Open that finds fakes by host.
-func open(fakes map[string]*fake) func(Known, furl.NURL) storage.Server {
-	return func(_ Known, n furl.NURL) storage.Server { return fakes[n.Host] }
+func open(fakes map[string]*fake) func(Known, Address) (storage.Server, error) {
+	return func(_ Known, at Address) (storage.Server, error) {
+		if at.Protocol == Foolscap {
+			return fakes["foolscap"], nil
+		}
+		return fakes[at.NURL.Host], nil
+	}
 }
 
 func TestPermutedOrder(t *testing.T) {

@@ -4,16 +4,13 @@ import (
 	"bytes"
 	"context"
 	"math/rand/v2"
-	"sync"
 
 	"tahoe-go/internal/file/immutable"
 	"tahoe-go/internal/format/caps"
-	"tahoe-go/internal/format/furl"
 	"tahoe-go/internal/grid"
+	"tahoe-go/internal/grid/contact"
 	"tahoe-go/internal/kit/redact"
 	"tahoe-go/internal/network/memnet"
-	"tahoe-go/internal/storage"
-	"tahoe-go/internal/storage/gbs"
 )
 
 // Client is a client node's insides.
@@ -22,10 +19,8 @@ type Client struct {
 	Servers *grid.Grid
 	Host    *memnet.Host
 
-	g *Grid
-
-	mu   sync.Mutex // guards below
-	open []*gbs.Client
+	g    *Grid
+	pool *contact.Pool
 }
 
 // convergence is one secret for all clients of a grid.
@@ -39,7 +34,8 @@ func (g *Grid) NewClient(host string) *Client {
 	lease := "lease secret of " + host + "................"
 	g.Secret(host+"'s lease secret", lease)
 	g.Secret("convergence secret", convergence)
-	c.Servers = grid.New(grid.Config{Open: c.connect, Log: g.log.With("client", host)})
+	c.pool = contact.New(contact.Config{Network: c.Host, Timeouts: g.c.Timeouts, Log: g.log.With("client", host)})
+	c.Servers = grid.New(grid.Config{Open: c.pool.Open, Log: g.log.With("client", host)})
 	for _, s := range g.Servers {
 		c.Servers.Add(s.Known)
 	}
@@ -55,20 +51,10 @@ func (g *Grid) NewClient(host string) *Client {
 	return c
 }
 
-func (c *Client) connect(k grid.Known, at furl.NURL) storage.Server {
-	gc := gbs.NewClient(gbs.Config{Network: c.Host, NURL: at, Isolation: k.ID, Timeouts: c.g.c.Timeouts})
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.open = append(c.open, gc)
-	return gc
-}
-
 func (c *Client) close() {
 	c.Servers.Close()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, gc := range c.open {
-		gc.Close()
+	if err := c.pool.Close(); err != nil {
+		c.g.t.Errorf("gridtest: closing the clients of servers: %v", err)
 	}
 }
 

@@ -47,6 +47,7 @@ type Server struct {
 	Seed       []byte // its place in the permuted order of servers
 	// GridManagerCerts are as announced, unchecked.
 	GridManagerCerts []Certificate
+	Seqnum           int64 // of the announcement it comes from; 0: none. Sign has its own
 
 	// Dropped says what was left out of the lists above and why.
 	Dropped []error
@@ -78,6 +79,7 @@ func (a *Announcement) Server() (Server, error) {
 	if err != nil {
 		return Server{}, fmt.Errorf("server %s: %w", a.Key, err)
 	}
+	s.Seqnum = a.Seqnum
 	return s, nil
 }
 

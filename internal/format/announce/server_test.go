@@ -62,6 +62,7 @@ func TestSignRoundTrip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.Seqnum = 7
 	if d := cmp.Diff(s, got, byText...); d != "" {
 		t.Error(d)
 	}

@@ -9,6 +9,8 @@ package tubcert
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha1"
@@ -150,6 +152,31 @@ func Generate(now time.Time) ([]byte, error) {
 	pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: der})
 	pem.Encode(&b, &pem.Block{Type: "PRIVATE KEY", Bytes: pkcs8})
 	return b.Bytes(), nil
+}
+
+// Ephemeral makes an identity for one use, with a key that takes no time to
+// make: P-256. Nothing in it tells whose it is.
+func Ephemeral() (Cert, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return Cert{}, fmt.Errorf("making a key: %w", err)
+	}
+	// The dates are everybody's: those of now would tell when this node started.
+	tmpl := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: commonName},
+		NotBefore:    time.Unix(0, 0), NotAfter: time.Unix(1<<31-1, 0),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+	if err != nil {
+		return Cert{}, fmt.Errorf("signing a certificate: %w", err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	if err != nil {
+		return Cert{}, fmt.Errorf("reading back a certificate: %w", err)
+	}
+	tc := tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}
+	return Cert{der: der, spkiHash: SPKI(leaf), tls: func() tls.Certificate { return tc }}, nil
 }
 
 // Load reads name (usually FileName) in the folder private. A missing file is

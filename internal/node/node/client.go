@@ -2,19 +2,14 @@ package node
 
 import (
 	"context"
-	"fmt"
-	"strings"
-	"sync"
 	"time"
 
-	"tahoe-go/internal/codec/base32"
 	"tahoe-go/internal/file/immutable"
 	"tahoe-go/internal/format/furl"
 	"tahoe-go/internal/grid"
+	"tahoe-go/internal/grid/contact"
 	"tahoe-go/internal/network/netx"
 	"tahoe-go/internal/node/config"
-	"tahoe-go/internal/storage"
-	"tahoe-go/internal/storage/gbs"
 )
 
 // startClient connects to the servers of private/servers.yaml and readies
@@ -24,9 +19,11 @@ func (n *Node) startClient(ctx context.Context) error {
 	if n.cfg.Node.WebPort == nil {
 		return nil
 	}
-	clients := &clientPool{network: n.network, open: map[furl.NURL]*gbs.Client{}}
-	n.grid = grid.New(grid.Config{Open: clients.get, Log: n.log.With("part", "grid")})
-	n.onClose(func() error { n.grid.Close(); return clients.close() })
+	pool := contact.New(contact.Config{Network: n.network, Log: n.log.With("part", "grid")})
+	n.grid = grid.New(grid.Config{
+		Open: pool.Open, TCP: netx.Carrier(n.cfg.Connections.TCP), ForceFoolscap: n.cfg.Client.ForceFoolscap, Log: n.log.With("part", "grid"),
+	})
+	n.onClose(func() error { n.grid.Close(); return pool.Close() })
 	if n.tor != nil {
 		n.serve(ctx, "watching Tor", n.retryWithTor)
 	}
@@ -91,42 +88,11 @@ func nurlAddr(u furl.NURL) netx.Addr {
 	return netx.Addr{Kind: kind, Host: u.Host, Port: u.Port}
 }
 
+// knownServer is a server of servers.yaml, which no announcement replaces.
 func knownServer(s config.Server) (grid.Known, error) {
-	k := grid.Known{ID: s.ID, Name: s.Nickname, Seed: s.Seed, NURLs: s.NURLs, Source: "servers.yaml"}
-	id, err := base32.Decode(strings.ToLower(s.FURL.TubID))
-	if err != nil || len(id) != len(k.LeaseSeed) {
-		return k, fmt.Errorf("its fURL has no usable tub id")
-	}
-	copy(k.LeaseSeed[:], id)
-	return k, nil
-}
-
-// clientPool keeps one client per address, so that reconnecting to a server
-// uses the connections that still stand.
-type clientPool struct {
-	network netx.Network
-
-	mu   sync.Mutex // guards below
-	open map[furl.NURL]*gbs.Client
-}
-
-func (p *clientPool) get(k grid.Known, at furl.NURL) storage.Server {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	c := p.open[at]
-	if c == nil {
-		// No two servers may see that one client uses both.
-		c = gbs.NewClient(gbs.Config{Network: p.network, NURL: at, Isolation: "storage:" + k.ID})
-		p.open[at] = c
-	}
-	return c
-}
-
-func (p *clientPool) close() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for _, c := range p.open {
-		c.Close()
-	}
-	return nil
+	via, err := grid.ParseVia(s.Handlers)
+	return grid.Known{
+		ID: s.ID, Name: s.Nickname, Seed: s.Seed, LeaseSeed: grid.LeaseSeed(s.FURL), NURLs: s.NURLs, FURL: s.FURL, Via: via,
+		Source: "servers.yaml", Static: true,
+	}, err
 }

@@ -29,19 +29,25 @@ type Config struct {
 	// Call is the time for one call, from start to end, a new connection
 	// included; each MiB of share data that is under way adds as much. 0: 2 min.
 	Call time.Duration
+	// OnDemand connects when something is asked, and not before, nor again
+	// after a loss: for those who look after their servers themselves.
+	OnDemand bool
 }
 
 // Client is a storage server reached over Foolscap. It stays connected, as far
 // as that is possible, until Close. It may be used concurrently.
 type Client struct {
 	cfg     Config
-	keep    *foolscap.Reconnector
-	canary  *foolscap.Object // tells the server that this side is there
-	pending atomic.Int64     // bytes of share data under way
-	tasks   sync.WaitGroup   // what goes on after its caller has left
-	life    context.Context  // of the calls of tasks
+	keep    *foolscap.Reconnector // nil: OnDemand
+	canary  *foolscap.Object      // tells the server that this side is there
+	pending atomic.Int64          // bytes of share data under way
+	tasks   sync.WaitGroup        // what goes on after its caller has left
+	life    context.Context       // of the calls of tasks
 	end     context.CancelFunc
 	readers readers
+
+	mu   sync.Mutex    // guards below
+	last *foolscap.Ref // of the server, OnDemand; nil: none yet
 }
 
 var _ storage.Server = (*Client)(nil)
@@ -52,33 +58,61 @@ func NewClient(cfg Config) *Client {
 		cfg.Call = 2 * time.Minute
 	}
 	life, end := context.WithCancel(context.Background())
-	return &Client{
-		life: life, end: end,
-		cfg:    cfg,
-		keep:   cfg.Tub.Keep(cfg.FURL, foolscap.KeepOptions{Isolation: cfg.Isolation}),
-		canary: &foolscap.Object{},
+	c := &Client{life: life, end: end, cfg: cfg, canary: &foolscap.Object{}}
+	if !cfg.OnDemand {
+		c.keep = cfg.Tub.Keep(cfg.FURL, foolscap.KeepOptions{Isolation: cfg.Isolation})
 	}
+	return c
 }
 
-// Status says how the connection fares.
-func (c *Client) Status() foolscap.Status { return c.keep.Status() }
+// Status says how the connection fares, of a Client that is not OnDemand.
+func (c *Client) Status() foolscap.Status {
+	if c.keep == nil {
+		return foolscap.Status{}
+	}
+	return c.keep.Status()
+}
+
+// Hint is the place that the present connection leads to, as the fURL names
+// it; empty if there is none, or the server has made it.
+func (c *Client) Hint() string {
+	for _, conn := range c.cfg.Tub.Conns() {
+		if conn.Peer() == c.cfg.FURL.TubID {
+			return conn.Info().Hint
+		}
+	}
+	return ""
+}
 
 // Retry connects at once, if that is due later.
-func (c *Client) Retry() { c.keep.Retry() }
+func (c *Client) Retry() {
+	if c.keep != nil {
+		c.keep.Retry()
+	}
+}
 
 // Close ends the efforts to stay connected and waits for what the Client has
 // begun. The connection itself is the Tub's, and calls under way go on.
 func (c *Client) Close() error {
 	c.end()
-	c.keep.Stop()
+	if c.keep != nil {
+		c.keep.Stop()
+	}
 	c.tasks.Wait()
 	c.readers.releaseAll()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.last.Release()
+	c.last = nil
 	return nil
 }
 
 // server returns the remote server, connecting if need be. The caller releases
 // it.
 func (c *Client) server(ctx context.Context) (*foolscap.Ref, error) {
+	if c.keep == nil {
+		return c.onDemand(ctx)
+	}
 	if ref := c.keep.Ref(); ref != nil && ref.Conn().Err() == nil {
 		return ref.Hold(), nil
 	}
@@ -86,6 +120,38 @@ func (c *Client) server(ctx context.Context) (*foolscap.Ref, error) {
 		return nil, foolscap.ErrClosed
 	}
 	return c.cfg.Tub.Dial(ctx, c.cfg.FURL, foolscap.DialOptions{Isolation: c.cfg.Isolation})
+}
+
+// onDemand is server for a Client that connects when it must.
+func (c *Client) onDemand(ctx context.Context) (*foolscap.Ref, error) {
+	if c.life.Err() != nil {
+		return nil, foolscap.ErrClosed
+	}
+	if ref := c.held(); ref != nil {
+		return ref, nil
+	}
+	ref, err := c.cfg.Tub.Dial(ctx, c.cfg.FURL, foolscap.DialOptions{Isolation: c.cfg.Isolation})
+	if err != nil {
+		return nil, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last == nil || c.last.Conn() != ref.Conn() {
+		c.last.Release()
+		c.last = ref.Hold()
+	}
+	return ref, nil
+}
+
+// held returns the reference that was asked for before, unless its connection
+// has ended.
+func (c *Client) held() *foolscap.Ref {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.last == nil || c.last.Conn().Err() != nil {
+		return nil
+	}
+	return c.last.Hold()
 }
 
 // ask calls a method of the server.
