@@ -10,6 +10,7 @@ import (
 
 	"tahoe-go/internal/face/cli"
 	"tahoe-go/internal/network/lockdown"
+	"tahoe-go/internal/network/netx"
 	"tahoe-go/internal/node/node"
 )
 
@@ -26,7 +27,7 @@ func run() int {
 			return node.Run(ctx, dir, node.Options{
 				Stdin: o.Stdin, Stdout: o.Stdout, Stderr: o.Stderr, AllowStdinClose: o.AllowStdinClose,
 				LogLevel: o.LogLevel, Home: o.Home, Env: o.Env, Started: o.Started, Launcher: o.Launcher,
-				LockDown: lockdown.Apply,
+				LockDown: lockdown.Apply, Sockets: netx.Inherit(o.Env, os.Getpid()),
 			})
 		},
 	})

@@ -36,6 +36,11 @@ import (
 //	! tor-was-asked NAME TEXT  fail if one has
 //	becomes TEXT COMMAND...    run a command again and again until its output has TEXT
 //
+// The program activate does what systemd does for a socket unit: it opens the
+// sockets that are named, and becomes the program behind them.
+//
+//	exec activate [NAME=]ENDPOINT... -- tahoe run DIR &
+//
 // Nodes that a script leaves running in the background are killed. The
 // condition [lockdown] holds where the kernel can lock a process down.
 func TestScripts(t *testing.T) {
@@ -63,7 +68,7 @@ func TestScripts(t *testing.T) {
 }
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"tahoe": func() { os.Exit(run()) }, "lockdown-trial": lockDownTrial})
+	testscript.Main(m, map[string]func(){"tahoe": func() { os.Exit(run()) }, "lockdown-trial": lockDownTrial, "activate": activate})
 }
 
 // nodes is the key of the map of running nodes, by directory.

@@ -109,19 +109,20 @@ func (c *Config) checkAuto() {
 			auto = true
 		}
 	}
-	_, tcp := firstTCP(c.Node.TubPort)
-	if auto && len(c.Node.TubPort) > 0 && !tcp {
+	if auto && len(c.Node.TubPort) > 0 && !slices.ContainsFunc(c.Node.TubPort, isTCP) {
 		c.problem("node", "tub.location", "AUTO needs a tcp: port to announce, and tub.port has none", "write out where this node can be reached")
 	}
 }
 
-func firstTCP(list []endpoint.Value) (endpoint.TCP, bool) {
-	for _, v := range list {
-		if t, ok := v.(endpoint.TCP); ok {
-			return t, true
-		}
+// isTCP reports whether v listens at an IP address.
+func isTCP(v endpoint.Value) bool {
+	switch p := v.(type) {
+	case endpoint.TCP:
+		return true
+	case endpoint.Systemd:
+		return p.Domain != "UNIX"
 	}
-	return endpoint.TCP{}, false
+	return false
 }
 
 // checkServices refuses servers that nobody can reach. A storage server that

@@ -74,6 +74,9 @@ refused: such a service is not anonymous.
 
 ` + "`KIND:FIELD:NAME=FIELD`" + `: what the kind needs, in order, then further fields by name. A colon, comma, equals sign or
 backslash that belongs to a field has a backslash before it. Lists have commas; the whole value may stand in quotes.
+
+` + "`systemd:domain=INET:index=0`" + ` is a socket that systemd opened and handed over: by its number, counted from 0, or by
+` + "`name=NAME`" + `, its FileDescriptorName; domain is ` + "`INET`, `INET6` or `UNIX`" + `. A Tor-only node takes none that others can reach.
 `
 
 // Documentation returns the text of docs/configuration.md.

@@ -23,8 +23,6 @@ func (c *Config) checkLater() {
 		{"i2p", "dest", c.I2P.Dest, "I2P"},
 		{"node", "tub.port", slices.ContainsFunc(c.Node.TubPort, isI2P), "I2P"},
 		{"node", "tub.location", slices.ContainsFunc(c.Node.TubLocation, isI2P), "I2P"},
-		{"node", "tub.port", slices.ContainsFunc(c.Node.TubPort, isSystemd), "a socket from systemd"},
-		{"node", "web.port", isSystemd(c.Node.WebPort), "a socket from systemd"},
 		{"node", "log_gatherer.furl", !c.Node.LogGatherer.IsZero(), "sending logs to a gatherer"},
 		{"client", "storage.plugins", len(c.Client.Plugins) > 0, "storage plugins"},
 		{"client", "force_foolscap", c.Client.ForceFoolscap, "Foolscap"},
@@ -69,5 +67,4 @@ func isI2P(v endpoint.Value) bool {
 	return false
 }
 
-func isOnion(v endpoint.Value) bool   { _, ok := v.(endpoint.Onion); return ok }
-func isSystemd(v endpoint.Value) bool { _, ok := v.(endpoint.Systemd); return ok }
+func isOnion(v endpoint.Value) bool { _, ok := v.(endpoint.Onion); return ok }

@@ -32,7 +32,7 @@ func (c *Config) settleOnions() {
 	c.settleOnionList("tub.location", n.TubLocation)
 	if slices.ContainsFunc(n.TubPort, isOnion) && !c.has("node", "tub.location") {
 		// To listen there is to be found there.
-		if _, tcp := firstTCP(n.TubPort); tcp && !c.TorOnly() {
+		if slices.ContainsFunc(n.TubPort, isTCP) && !c.TorOnly() {
 			n.TubLocation = append(n.TubLocation, endpoint.Auto{})
 		}
 		for _, v := range n.TubPort {

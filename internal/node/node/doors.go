@@ -43,18 +43,13 @@ func (n *Node) openDoors(ctx context.Context) (d doors, err error) {
 		return d, err
 	}
 	for _, v := range n.ports() {
-		a, ok := listenAddr(v)
-		if !ok || n.isOnionTarget(v) {
-			continue // onion services, and the ports that tor delivers to, are open already
-		}
-		l, err := listenOn(ctx, n.network, v, a)
+		l, a, err := n.openPort(ctx, v)
 		if err != nil {
 			return d, fmt.Errorf("listening at tub.port %s: %w", v, err)
 		}
-		if t, ok := l.Addr().(*net.TCPAddr); ok {
-			a.Port = t.Port
+		if l != nil {
+			d.listeners, d.bound = append(d.listeners, l), append(d.bound, a)
 		}
-		d.listeners, d.bound = append(d.listeners, l), append(d.bound, a)
 	}
 	port, err := n.keepPort(d.bound)
 	if err != nil {
@@ -65,6 +60,25 @@ func (n *Node) openDoors(ctx context.Context) (d doors, err error) {
 	}
 	d.location, err = n.locate(port)
 	return d, err
+}
+
+// openPort listens at one endpoint of tub.port. l is nil for those that are open
+// already: onion services, and the ports that tor delivers to.
+func (n *Node) openPort(ctx context.Context, v endpoint.Value) (l net.Listener, a netx.Addr, err error) {
+	if s, ok := v.(endpoint.Systemd); ok {
+		return n.adopt(s)
+	}
+	a, ok := listenAddr(v)
+	if !ok || n.isOnionTarget(v) {
+		return nil, a, nil
+	}
+	if l, err = listenOn(ctx, n.network, v, a); err != nil {
+		return nil, a, err
+	}
+	if t, ok := l.Addr().(*net.TCPAddr); ok {
+		a.Port = t.Port
+	}
+	return l, a, nil
 }
 
 // ports are tub.port, or one that the system chooses where tub.location needs

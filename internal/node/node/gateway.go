@@ -70,6 +70,19 @@ func (n *Node) openGateway(ctx context.Context) (l net.Listener, url string, err
 	case endpoint.Unix:
 		l, err = n.listenLocally(ctx, p)
 		return l, "unix:" + p.Path, err
+	case endpoint.Systemd:
+		l, at, err := n.adopt(p)
+		if err != nil {
+			return nil, "", err
+		}
+		if at.Kind == netx.Unix {
+			return l, "unix:" + at.Host, nil
+		}
+		if openToOthers(at) {
+			n.note("web gateway: the socket of systemd is open to others: all who reach it can use this node")
+		}
+		url, err = gatewayURL("http", l)
+		return l, url, err
 	}
 	if l, err = n.listenLocally(ctx, n.cfg.Node.WebPort); err != nil {
 		return nil, "", err

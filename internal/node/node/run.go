@@ -31,6 +31,7 @@ type Options struct {
 	Home            string              // what ~ stands for in paths
 	Env             func(string) string // nil: an empty environment
 	Started         func()              // called once the node serves; nil: nobody wants to know
+	Sockets         *netx.Inherited     // of the service manager, for systemd: endpoints; nil: none
 
 	// LockDown is lockdown.Apply, for the main program alone: it is for the
 	// whole process and for good. nil: the node is not locked down.
@@ -100,6 +101,9 @@ func (o Options) normal() Options {
 	}
 	if o.Env == nil {
 		o.Env = func(string) string { return "" }
+	}
+	if o.Sockets == nil {
+		o.Sockets = &netx.Inherited{}
 	}
 	return o
 }

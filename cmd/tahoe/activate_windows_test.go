@@ -1,0 +1,3 @@
+package main
+
+func activate() { panic("no service manager hands sockets over here") }
