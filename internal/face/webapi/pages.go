@@ -83,6 +83,8 @@ type overview struct {
 	Ready                     bool
 	Summary                   string // a sentence
 	Ladder                    []Rung
+	Introducers               []introducerView
+	Introduced                int // introducers that are connected
 	Servers                   []serverView
 	Connected                 int
 	K, Happy, N               int
@@ -93,27 +95,42 @@ type overview struct {
 func (h *Handler) overview() overview {
 	o := overview{
 		Nickname: clean(h.c.Nickname), NodeID: h.c.NodeID, Version: version.Application,
-		Ladder: []Rung{}, Servers: h.servers(), K: h.c.K, Happy: h.c.Happy, N: h.c.N, MaxSize: h.c.Spool.Max, Now: h.c.Now(),
+		Ladder: h.ladder(), Introducers: h.introducers(), Servers: h.servers(), K: h.c.K, Happy: h.c.Happy, N: h.c.N, MaxSize: h.c.Spool.Max, Now: h.c.Now(),
 	}
+	o.Connected = connected(o.Servers)
+	for _, v := range o.Introducers {
+		if v.Connected() {
+			o.Introduced++
+		}
+	}
+	o.Ready = o.Connected >= max(1, o.Happy)
+	o.Summary = o.summarise()
+	return o
+}
+
+// ladder is Config.Ladder, fit to be shown.
+func (h *Handler) ladder() []Rung {
+	rungs := []Rung{}
 	for _, r := range h.c.Ladder() {
 		r.Text, r.Details = clean(r.Text), slices.Clone(r.Details)
 		for i := range r.Details {
 			r.Details[i] = clean(r.Details[i])
 		}
-		o.Ladder = append(o.Ladder, r)
+		rungs = append(rungs, r)
 	}
-	o.Connected = connected(o.Servers)
-	o.Ready = o.Connected >= max(1, o.Happy)
-	o.Summary = o.summarise()
-	return o
+	return rungs
 }
 
 func (o *overview) summarise() string {
 	of := fmt.Sprintf("%d of %d storage servers connected", o.Connected, len(o.Servers))
 	stop := hindrance(o.Ladder)
 	switch {
+	case len(o.Servers) == 0 && len(o.Introducers) == 0:
+		return "No storage server is known yet: add one with tahoe add-server, or an introducer to private/introducers.yaml."
+	case len(o.Servers) == 0 && o.Introduced == 0:
+		return "No storage server is known yet, and no introducer is connected that could name one."
 	case len(o.Servers) == 0:
-		return "No storage server is known yet: add one with tahoe add-server."
+		return "No storage server is known yet: the introducers have not named any."
 	case o.Ready:
 		return of + "."
 	case stop != "":

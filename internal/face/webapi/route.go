@@ -142,6 +142,9 @@ func (h *Handler) route(q *request) error {
 	default:
 		return errorf(http.StatusNotImplemented, "The method %s is not supported.", clean(q.r.Method))
 	}
+	if h.introducer != nil {
+		return h.introducerPage(q)
+	}
 	switch first, rest := q.path[0], q.path[1:]; first {
 	case "":
 		if len(rest) > 0 {

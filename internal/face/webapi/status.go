@@ -78,10 +78,11 @@ func (h *Handler) welcomeJSON() any {
 
 			"state": s.State, "address": s.Address, "protocol": s.Protocol, "source": s.Source,
 			"reason": s.Reason, "since": timeOrNull(s.Since), "retry_at": timeOrNull(s.RetryAt),
+			"why_foolscap": s.GBS, "tub_id": s.TubID, "announced_version": orNull(s.Announced, s.Announced != ""), "sources": s.sourcesJSON(),
 		})
 	}
 	return map[string]any{
-		"introducers": map[string]any{"statuses": []string{}},
+		"introducers": introducersJSON(o.Introducers),
 		"servers":     servers,
 		"ready":       o.Ready, "summary": o.Summary, "ladder": o.Ladder,
 		"nickname": o.Nickname, "node_id": o.NodeID, "version": o.Version,
@@ -100,6 +101,14 @@ func timeOrNull(t time.Time) any { return orNull(seconds(t), !t.IsZero()) }
 
 // serverView is a server's status, fit to be shown.
 type serverView struct{ grid.Status }
+
+func (s serverView) sourcesJSON() []map[string]any {
+	out := []map[string]any{}
+	for _, src := range s.Sources {
+		out = append(out, map[string]any{"name": src.Name, "seqnum": orNull(src.Seqnum, src.Seqnum != 0), "heard": timeOrNull(src.Heard), "used": src.Used, "why": src.Why})
+	}
+	return out
+}
 
 // Words say how the connection stands, in a line.
 func (s serverView) Words() string {
@@ -128,8 +137,18 @@ func (s serverView) Class() string {
 
 func (h *Handler) servers() []serverView {
 	var out []serverView
+	trusted := h.whyTrusted()
 	for _, s := range h.c.Grid.Status() {
+		s.Sources = slices.Clone(s.Sources)
+		for i := range s.Sources {
+			src := &s.Sources[i]
+			if why := trusted[[2]string{src.Name, s.ID}]; why != "" {
+				src.Why += "; trusted: " + why
+			}
+			src.Name, src.Why = clean(src.Name), clean(src.Why)
+		}
 		s.Name, s.Reason, s.Version.Application = clean(s.Name), clean(s.Reason), clean(s.Version.Application)
+		s.GBS, s.Announced, s.Source = clean(s.GBS), clean(s.Announced), clean(s.Source)
 		out = append(out, serverView{s})
 	}
 	return out

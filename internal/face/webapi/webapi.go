@@ -24,6 +24,7 @@ import (
 	"tahoe-go/internal/file/immutable"
 	"tahoe-go/internal/format/caps"
 	"tahoe-go/internal/grid"
+	"tahoe-go/internal/grid/introducer"
 	"tahoe-go/internal/kit/redact"
 	"tahoe-go/internal/kit/spool"
 )
@@ -70,6 +71,9 @@ type Config struct {
 	// Ladder says how far the node is on its way to being ready, without
 	// the servers; nil: nothing stands in the way.
 	Ladder func() []Rung
+	// Introducers are those that the node asks for servers; their petnames are
+	// the Source of what they announce. nil: none.
+	Introducers func() []introducer.ClientStatus
 	// Stats adds to /statistics: names as the Python program has them.
 	// nil: nothing to add.
 	Stats func() (counters, gauges map[string]float64)
@@ -96,6 +100,8 @@ type Handler struct {
 	ops     *operations
 	stats   counters
 	running sync.WaitGroup // requests in progress
+
+	introducer func() introducer.ServerStatus // of an introducer node; nil: it is a gateway
 }
 
 var _ http.Handler = (*Handler)(nil)
@@ -105,6 +111,10 @@ func New(c Config) *Handler {
 	if c.Files == nil || c.Grid == nil {
 		panic("webapi: internal error: Config.Files or Config.Grid is nil")
 	}
+	return newHandler(c)
+}
+
+func newHandler(c Config) *Handler {
 	if c.Now == nil {
 		c.Now = time.Now
 	}
