@@ -6,10 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
-
 	"slices"
 	"strings"
-
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -63,6 +61,12 @@ func (l *Lab) Counters() Counters {
 }
 
 func (l *Lab) counters() (c Counters, err error) {
+	// The living first: of one that ends meanwhile the kernel tells by the time
+	// that everything has settled.
+	living, err := l.sockets.living()
+	if err != nil {
+		return c, err
+	}
 	if err := l.settle(); err != nil {
 		return c, err
 	}
@@ -76,7 +80,7 @@ func (l *Lab) counters() (c Counters, err error) {
 	}
 	c = Counters{DNS: up["dns"], TCP: up["tcp"], UDP: up["udp"], Other: up["other"], Kernel: up["kernel"], LoDNS: lo["lodns"]}
 	c.Packets = l.capture.list()
-	c.Sockets, err = l.sockets.list()
+	c.Sockets, err = l.sockets.list(living)
 	return c, err
 }
 
@@ -109,7 +113,7 @@ func (n *netns) readCounters() (map[string]int64, error) {
 }
 
 // patience bounds the wait for a thing that takes milliseconds.
-const patience = 5 * time.Second
+const patience = 30 * time.Second
 
 // settle returns once everything that was sent is counted: it sends a marker
 // from each processor, since packets of one processor stay in order, and waits

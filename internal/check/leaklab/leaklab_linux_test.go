@@ -1,6 +1,7 @@
 package leaklab
 
 import (
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -8,6 +9,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"golang.org/x/sys/unix"
 
 	"tahoe-go/internal/check/leakcheck"
 )
@@ -150,5 +153,29 @@ func TestResolvConf(t *testing.T) {
 	}
 	if outside, err := os.ReadFile("/etc/resolv.conf"); err == nil && strings.Contains(string(outside), sinkAddr4) {
 		t.Errorf("outside: %q", outside)
+	}
+}
+
+// Who ends a Lab ends no thread: a process that was started from it, and is to
+// die with its parent, lives on.
+func TestEndsNobody(t *testing.T) {
+	New(t) // or there is none here
+	n, err := newNetns()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var thread string
+	n.do(func() error { thread = fmt.Sprintf("/proc/self/task/%d/ns/net", unix.Gettid()); return nil })
+	inside, err := os.Readlink(thread)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.close()
+	ours, err := os.Readlink("/proc/self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if now, err := os.Readlink(thread); err != nil || now != ours || inside == ours {
+		t.Errorf("the thread is in %q, %v; it was in %q and belongs into %q", now, err, inside, ours)
 	}
 }

@@ -11,12 +11,14 @@ import (
 // netns is a network namespace without a name: it goes when the process does.
 type netns struct {
 	file  *os.File
+	from  *os.File // where its thread came from
 	calls chan func()
+	home  chan error // whether the thread is back where it came from
 }
 
 // newNetns makes a namespace and a thread that lives in it.
 func newNetns() (*netns, error) {
-	n := &netns{calls: make(chan func())}
+	n := &netns{calls: make(chan func()), home: make(chan error, 1)}
 	made := make(chan error)
 	go n.live(made)
 	if err := <-made; err != nil {
@@ -26,25 +28,42 @@ func newNetns() (*netns, error) {
 }
 
 func (n *netns) live(made chan<- error) {
-	runtime.LockOSThread() // for good: the thread ends with this goroutine
+	runtime.LockOSThread()
 	if unix.Gettid() == os.Getpid() {
 		// Never the main thread: /proc/self is about that one.
 		done := make(chan struct{})
 		go func() { defer close(done); n.live(made) }()
 		<-done
+		runtime.UnlockOSThread()
 		return
 	}
-	err := unix.Unshare(unix.CLONE_NEWNET)
-	if err == nil {
-		n.file, err = os.Open("/proc/thread-self/ns/net")
-	}
+	err := n.enter()
 	made <- err
 	if err != nil {
-		return
+		return // where the thread is now is not known: it ends with this goroutine
 	}
+	defer n.from.Close()
 	for f := range n.calls {
 		f()
 	}
+	// The thread goes home rather than end: a process that was started from it
+	// before, by anybody, and is to die with its parent, would die with it.
+	if err = unix.Setns(int(n.from.Fd()), unix.CLONE_NEWNET); err == nil {
+		runtime.UnlockOSThread()
+	}
+	n.home <- err
+}
+
+func (n *netns) enter() (err error) {
+	if n.from, err = os.Open("/proc/thread-self/ns/net"); err != nil {
+		return err
+	}
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		n.from.Close()
+		return err
+	}
+	n.file, err = os.Open("/proc/thread-self/ns/net")
+	return err
 }
 
 // do runs f on a thread of the namespace: sockets that f makes and processes
@@ -60,5 +79,6 @@ func (n *netns) path() string { return fmt.Sprintf("/proc/%d/fd/%d", os.Getpid()
 
 func (n *netns) close() {
 	close(n.calls)
+	<-n.home
 	n.file.Close()
 }

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -121,10 +122,9 @@ func (w *socketWatch) told(m []byte) {
 	}
 }
 
-// list returns what was and what is not of loopback.
-func (w *socketWatch) list() ([]string, error) {
-	all := map[string]bool{}
-	err := w.ns.do(func() error {
+// living returns what there is now that is not of loopback.
+func (w *socketWatch) living() (list []string, err error) {
+	err = w.ns.do(func() error {
 		for _, name := range []string{"tcp", "tcp6", "udp", "udp6"} {
 			table, err := os.ReadFile("/proc/thread-self/net/" + name)
 			if err != nil {
@@ -132,23 +132,22 @@ func (w *socketWatch) list() ([]string, error) {
 			}
 			for _, s := range parseTable(strings.ToUpper(strings.TrimSuffix(name, "6")), table) {
 				if s.outside() {
-					all[s.String()] = true
+					list = append(list, s.String())
 				}
 			}
 		}
 		return nil
 	})
+	return list, err
+}
+
+// list returns the living and the ended, each once.
+func (w *socketWatch) list(living []string) ([]string, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for s := range w.ended {
-		all[s] = true
-	}
-	var list []string
-	for s := range all {
-		list = append(list, s)
-	}
+	list := slices.Concat(living, slices.Collect(maps.Keys(w.ended)))
 	slices.Sort(list)
-	return list, errors.Join(err, w.lost)
+	return slices.Compact(list), w.lost
 }
 
 // socket is one of TCP or UDP.
