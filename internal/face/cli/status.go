@@ -50,6 +50,13 @@ func (a *app) status(ctx context.Context, f *storeFlags, verbose bool) error {
 	if err != nil {
 		return storeError("the node's state is not known", err, exitProblems)
 	}
+	if w.IsIntroducer() {
+		if f.json {
+			return a.printJSON(map[string]any{"introducer": w})
+		}
+		a.showIntroducerNode(w, verbose)
+		return nil
+	}
 	ops, err := gw.Status(ctx)
 	if err != nil {
 		return storeError("the node's state is not known", err, exitProblems)
@@ -58,6 +65,7 @@ func (a *app) status(ctx context.Context, f *storeFlags, verbose bool) error {
 		return a.printJSON(map[string]any{"node": w, "operations": ops})
 	}
 	a.showNode(w, verbose)
+	a.showIntroducers(w.Introducers.Details, verbose)
 	a.showServers(w.Servers, verbose)
 	a.showOperations("Under way", ops.Active)
 	if verbose {
@@ -126,7 +134,7 @@ func (a *app) showNode(w webclient.Welcome, verbose bool) {
 
 func (a *app) showServers(servers []webclient.Server, verbose bool) {
 	if len(servers) == 0 {
-		fmt.Fprintln(a.Stdout, "\nNo storage servers are known. Add one with: tahoe add-server FILE")
+		fmt.Fprintln(a.Stdout, "\nNo storage servers are known. Add one with: tahoe add-server FILE, or an introducer to private/introducers.yaml")
 		return
 	}
 	fmt.Fprintln(a.Stdout, "\nStorage servers")
@@ -136,7 +144,7 @@ func (a *app) showServers(servers []webclient.Server, verbose bool) {
 		if name == "" {
 			name = s.ID[:min(len(s.ID), 13)] + "…"
 		}
-		row := []string{"  " + name, s.State, s.Address, free(s), contact(s)}
+		row := []string{"  " + name, s.State, s.Address, s.Protocol, free(s), heard(s.LastContact)}
 		if s.Reason != "" && s.State != "connected" {
 			row = append(row, s.Reason)
 		}
@@ -149,6 +157,9 @@ func (a *app) showServers(servers []webclient.Server, verbose bool) {
 		fmt.Fprintln(t, strings.TrimRight(strings.Join(row, "\t"), "\t"))
 	}
 	t.Flush()
+	if verbose {
+		a.showWhy(servers)
+	}
 }
 
 func free(s webclient.Server) string {
@@ -156,13 +167,6 @@ func free(s webclient.Server) string {
 		return ""
 	}
 	return humanize.IBytes(uint64(max(0, *s.AvailableSpace))) + " free"
-}
-
-func contact(s webclient.Server) string {
-	if s.LastContact == nil {
-		return "not heard yet"
-	}
-	return "heard " + humanize.Time(unix(*s.LastContact))
 }
 
 func unix(seconds float64) time.Time { return time.UnixMilli(int64(seconds * 1000)) }

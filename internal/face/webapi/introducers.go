@@ -1,6 +1,7 @@
 package webapi
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -65,6 +66,9 @@ func (h *Handler) introducers() []introducerView {
 			v.Reason = clean(s.Problem.Error())
 		case !v.Connected() && c.LastErr != nil:
 			v.Reason = clean(c.LastErr.Error())
+		}
+		if v.Published.Err != nil {
+			v.Published.Err = errors.New(clean(v.Published.Err.Error()))
 		}
 		if s.CacheErr != nil {
 			v.CacheErr = clean(s.CacheErr.Error())

@@ -57,12 +57,58 @@ type Welcome struct {
 		// Details are further sentences.
 		Details []string `json:"details"`
 	} `json:"ladder"`
+	Introducers struct {
+		Statuses []string     `json:"statuses"`          // for people, one for each
+		Details  []Introducer `json:"details,omitempty"` // not of a Python gateway
+	} `json:"introducers"`
 	Servers  []Server `json:"servers"`
 	Encoding struct {
 		Needed int `json:"needed"`
 		Happy  int `json:"happy"`
 		Total  int `json:"total"`
 	} `json:"encoding"`
+
+	// Of an introducer node, which has nothing of the above but its own name,
+	// and the ladder.
+	Announced  map[string]int `json:"announcement_summary,omitempty"` // by service
+	Subscribed map[string]int `json:"subscription_summary,omitempty"`
+	Services   []Service      `json:"services,omitempty"`
+}
+
+// IsIntroducer reports whether the page is that of an introducer node.
+func (w Welcome) IsIntroducer() bool { return w.Announced != nil }
+
+// Introducer is one that the node asks for servers. Times are seconds since
+// 1970, nil: never.
+type Introducer struct {
+	Petname      string   `json:"petname"`
+	TubID        string   `json:"tub_id"`
+	State        string   `json:"state"`             // "connected", "connecting", "waiting", "stopped"
+	Words        string   `json:"connection_status"` // for people
+	Address      string   `json:"address"`           // "onion", "tor", "tcp"
+	Version      *string  `json:"version"`
+	Reason       string   `json:"reason"`
+	Servers      int      `json:"servers"` // that it has announced
+	Cached       int      `json:"cached"`  // of them only in the cache
+	DroppedTotal int64    `json:"dropped_total"`
+	LastContact  *float64 `json:"last_received_data"`
+	RetryAt      *float64 `json:"retry_at"`
+	Published    *struct {
+		Seqnum int64    `json:"seqnum"`
+		Sent   *float64 `json:"sent"`
+		Error  string   `json:"error"`
+	} `json:"published"`
+}
+
+// Service is what an introducer node was told of.
+type Service struct {
+	Service   string   `json:"service"`
+	Key       string   `json:"key"`
+	Nickname  string   `json:"nickname"`
+	Version   string   `json:"version"`
+	Hints     []string `json:"hints"`
+	Connected bool     `json:"connected"` // its publisher is
+	LastSeen  *float64 `json:"last_seen"`
 }
 
 // Server is a storage server as the node knows it. Times are seconds since
@@ -81,6 +127,15 @@ type Server struct {
 	LastContact    *float64 `json:"last_received_data"`
 	Since          *float64 `json:"since"`
 	RetryAt        *float64 `json:"retry_at"`
+	WhyFoolscap    string   `json:"why_foolscap"` // and not the HTTP protocol
+	TubID          string   `json:"tub_id"`
+	Sources        []struct {
+		Name   string   `json:"name"`
+		Seqnum *int64   `json:"seqnum"`
+		Heard  *float64 `json:"heard"`
+		Used   bool     `json:"used"`
+		Why    string   `json:"why"`
+	} `json:"sources"`
 }
 
 // Welcome asks the gateway for the node's state. An answer from a Python
