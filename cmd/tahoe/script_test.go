@@ -118,7 +118,7 @@ func scriptStart(ts *testscript.TestScript, neg bool, args []string) {
 		p.cmd.Process.Kill()
 		<-p.ended
 	})
-	p.says(ts, "client running\n")
+	p.says(ts, " running\n") // "client running" or "introducer running"
 	for _, text := range args[1:] {
 		p.says(ts, text)
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -40,7 +41,7 @@ func (f *createFlags) common(fs *pflag.FlagSet) {
 
 func (f *createFlags) client(fs *pflag.FlagSet) {
 	fs.StringVarP(&f.Nickname, "nickname", "n", "", "`NAME` that others see")
-	fs.StringVarP(&f.introducer, "introducer", "i", "", "`FURL` of the grid's introducer (not supported yet)")
+	fs.StringVarP(&f.introducer, "introducer", "i", "", "`FURL` of the grid's introducer, or a file that holds it")
 	fs.StringVarP(&f.WebPort, "webport", "p", config.DefaultWebPort, "`ENDPOINT` where the web gateway listens; none for no gateway")
 	fs.IntVar(&f.Needed, "shares-needed", 3, "`K` shares are needed to read a new file back")
 	fs.IntVar(&f.Happy, "shares-happy", 7, "`H` servers at least must hold shares of a new file")
@@ -111,15 +112,30 @@ func (a *app) createClientCmd() *cobra.Command {
 }
 
 func (a *app) createIntroducerCmd() *cobra.Command {
-	return &cobra.Command{
-		Use:                "create-introducer NODEDIR",
-		Short:              "make the directory of an introducer (not supported yet)",
-		Hidden:             true,
-		DisableFlagParsing: true,
-		RunE: func(*cobra.Command, []string) error {
-			return fail("list storage servers with `tahoe add-server` instead", "introducers are not supported yet")
+	var f createFlags
+	c := &cobra.Command{
+		Use:   "create-introducer NODEDIR",
+		Short: "make the directory of an introducer, by which nodes of a grid find each other",
+		Long: "Makes the directory of an introducer; `tahoe run` then runs it. The nodes of the grid are given the\n" +
+			"address in its private/introducer.furl (`tahoe create-node --introducer`), and hear through it of each\n" +
+			"other's storage servers. They must be able to reach it: say how with --hostname, or use --listen=tor.",
+		Example: "  tahoe create-introducer --listen=tor --hide-ip ~/introducer     an onion service\n" +
+			"  tahoe create-introducer --hostname=grid.example.org ~/introducer",
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 && f.basedir == "" && a.dir == "" {
+				return fail("name one that is not there yet or is empty: tahoe create-introducer ~/introducer", "which folder is the introducer to live in?")
+			}
+			f.Kind = config.IntroducerNode
+			return a.create(cmd, &f, args)
 		},
 	}
+	f.common(c.Flags())
+	f.where(c.Flags())
+	f.tor(c.Flags())
+	c.Flags().StringVarP(&f.WebPort, "webport", "p", "none", "`ENDPOINT` where a page shows who is there, such as "+config.DefaultIntroducerWebPort)
+	complete(c, "listen", "tcp", "tor", "tcp,tor")
+	return c
 }
 
 // create makes a node directory and says what to do next.
@@ -137,11 +153,10 @@ func (a *app) create(cmd *cobra.Command, f *createFlags, args []string) error {
 		}
 	}
 	o := f.CreateOptions
-	o.Kind = config.ClientNode
 	o.Listen = strings.Split(f.listen, ",")
 	o.FreePort = func() (int, error) { return freePort(cmd.Context()) }
-	if f.introducer != "" {
-		o.Introducer = redact.New(f.introducer)
+	if o.Introducer, err = f.introducerFURL(); err != nil {
+		return err
 	}
 	if f.listensToTor() {
 		if err := f.prepareTor(&o); err != nil {
@@ -154,6 +169,25 @@ func (a *app) create(cmd *cobra.Command, f *createFlags, args []string) error {
 	}
 	a.created(dir, o, made, f.noTor)
 	return nil
+}
+
+// introducerFURL is what --introducer gives. Whoever has it can join the grid,
+// and other users of the machine see what a command is called with; so it may
+// stand in a file.
+func (f *createFlags) introducerFURL() (redact.Secret, error) {
+	switch {
+	case f.introducer == "":
+		return redact.Secret{}, nil
+	case strings.HasPrefix(f.introducer, "pb://"):
+		return redact.New(f.introducer), nil
+	}
+	file, err := os.Open(f.introducer)
+	if err != nil {
+		return redact.Secret{}, fail("give the address, which begins with pb://, or a file that holds it", "--introducer: %v", err)
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxEntry))
+	return redact.New(strings.TrimSpace(string(text))), err
 }
 
 func (f *createFlags) listensToTor() bool {
@@ -212,7 +246,11 @@ func createError(err error) error {
 // created says what was made, what is still missing, and how to go on.
 func (a *app) created(dir string, o config.CreateOptions, made config.Created, noTor bool) {
 	say := func(format string, args ...any) { fmt.Fprintf(a.Stdout, format+"\n", args...) }
-	say("Node created in %s", dir)
+	if o.Kind == config.IntroducerNode {
+		say("Introducer created in %s", dir)
+	} else {
+		say("Node created in %s", dir)
+	}
 	switch {
 	case o.Onion.Host != "":
 		say("  onion address  %s", o.Onion.Host)
@@ -236,12 +274,18 @@ func (a *app) created(dir string, o config.CreateOptions, made config.Created, n
 		say("  for clients    %s", filepath.Join(dir, filepath.FromSlash(config.EntryFile)))
 		say("                 whoever has this file may store here: hand it over safely, then `tahoe add-server`")
 	}
+	if o.Kind == config.IntroducerNode {
+		say("  for the grid   %s", filepath.Join(dir, filepath.FromSlash(config.IntroducerFURLFile)))
+		say("                 whoever has this file may join: hand it over safely, then `tahoe create-node --introducer=FILE`")
+	} else if !o.Introducer.IsZero() {
+		say("  introducer     in %s", filepath.Join(dir, "private", "introducers.yaml"))
+	}
 	for _, p := range made.Later {
 		say("  not yet        %s", p)
 	}
 	say("")
 	say("Run it with:   tahoe run %s", shellWord(dir))
-	if o.NoStorage {
+	if o.NoStorage && o.Kind != config.IntroducerNode && o.Introducer.IsZero() {
 		say("Servers are added with:   tahoe -d %s add-server FILE", shellWord(dir))
 	}
 }

@@ -14,15 +14,19 @@ import (
 	"tahoe-go/internal/format/furl"
 )
 
-// Names of fields that others read and write too. keyOnionNURLs is our own:
-// the reference hands the host of any NURL it sees to a resolver, and never
-// falls back to Foolscap.
+// Names of the fields with NURLs. OnionNURLsField is our own: the reference
+// hands the host of any NURL it sees to a resolver, and never falls back to
+// Foolscap.
 const (
-	keyFURL       = "anonymous-storage-FURL"
-	keyNURLs      = "anonymous-storage-NURLs"
-	keyOnionNURLs = "tahoe-go-onion-NURLs"
-	keySeed       = "permutation-seed-base32"
-	keyCerts      = "grid-manager-certificates"
+	NURLsField      = "anonymous-storage-NURLs"
+	OnionNURLsField = "tahoe-go-onion-NURLs"
+)
+
+// Names of other fields that others read and write too.
+const (
+	keyFURL  = "anonymous-storage-FURL"
+	keySeed  = "permutation-seed-base32"
+	keyCerts = "grid-manager-certificates"
 )
 
 // Bounds of a server's fields.
@@ -128,17 +132,17 @@ func (f fields) server(id string) (Server, error) {
 	if s.Seed, err = seedOf(id, seed); err != nil {
 		return Server{}, err
 	}
-	if s.NURLs, err = f.nurls(keyNURLs, &s.Dropped); err != nil {
+	if s.NURLs, err = f.nurls(NURLsField, &s.Dropped); err != nil {
 		return Server{}, err
 	}
-	if s.OnionNURLs, err = f.nurls(keyOnionNURLs, &s.Dropped); err != nil {
+	if s.OnionNURLs, err = f.nurls(OnionNURLsField, &s.Dropped); err != nil {
 		return Server{}, err
 	}
 	s.OnionNURLs = slices.DeleteFunc(s.OnionNURLs, func(n furl.NURL) bool {
 		if n.Tor {
 			return false
 		}
-		s.Dropped = append(s.Dropped, errors.New(keyOnionNURLs+": a NURL that is not of Tor"))
+		s.Dropped = append(s.Dropped, errors.New(OnionNURLsField+": a NURL that is not of Tor"))
 		return true
 	})
 	if s.GridManagerCerts, err = f.certificates(&s.Dropped); err != nil {

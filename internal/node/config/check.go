@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"net/netip"
 	"os"
 	"slices"
@@ -25,6 +26,7 @@ func (c *Config) check() {
 	c.checkExpire()
 	c.checkSFTPD()
 	c.checkPrivate()
+	c.checkHandlers()
 	c.checkLater()
 	c.problems.sort()
 	c.Warnings.sort()
@@ -181,6 +183,29 @@ func (c *Config) checkPrivate() {
 	info, err := os.Stat(c.Private(""))
 	if err == nil && modesMean && info.Mode().Perm()&0o077 != 0 {
 		c.Warnings = append(c.Warnings, Problem{File: PrivateDir, Why: "others on this machine may look into it", Remedy: "chmod 700 it"})
+	}
+}
+
+// checkHandlers looks at the connections: of servers. What cannot be meant is a
+// warning: one server must not keep a node from the others.
+func (c *Config) checkHandlers() {
+	for _, s := range c.Servers {
+		for _, kind := range slices.Sorted(maps.Keys(s.Handlers)) {
+			carrier, why := s.Handlers[kind], ""
+			switch {
+			case kind != "tcp" && kind != "tor" && kind != "i2p":
+				why = fmt.Sprintf("connections: %q is no kind of address", kind)
+			case kind == "tcp" && carrier == "tcp" && c.TorOnly():
+				why = "connections: tcp: tcp does not count: " + c.hidden() + " so this server is reached through Tor as well"
+			case kind == "tcp" && carrier == "tor" && !c.Tor.Enabled:
+				why = "connections: tcp: tor needs Tor, and [tor] enabled = false switches it off: the server is not reached"
+			case carrier != kind && carrier != "" && carrier != "disabled" && !(kind == "tcp" && carrier == "tor"):
+				why = fmt.Sprintf("connections: %s: %s cannot be, so its %s: addresses are not used", kind, carrier, kind)
+			}
+			if why != "" {
+				c.Warnings = append(c.Warnings, Problem{File: serversFile, Key: clipID(s.ID), Why: why})
+			}
+		}
 	}
 }
 

@@ -135,6 +135,7 @@ type Storage struct {
 	Plugins       []string
 	GridManaged   bool
 	ForceFoolscap bool
+	OnionNURLs    bool // announce those of onion services where the Python program sees them
 }
 
 // Expire is the expire.* keys of [storage].
@@ -170,6 +171,11 @@ type Introducer struct {
 // an onion address.
 func (c *Config) TorOnly() bool {
 	return c.Node.TorOnly || !c.Node.RevealIP || c.options.Torsocks
+}
+
+// Offer is how the storage server presents itself at these places.
+func (c *Config) Offer(hints []furl.Hint) Offer {
+	return Offer{Nickname: c.Node.Nickname, Hints: hints, NoHTTP: c.Storage.ForceFoolscap, OnionNURLs: c.Storage.OnionNURLs}
 }
 
 // Private returns the path of a file in the private folder.

@@ -12,8 +12,10 @@ import (
 	"strings"
 	"time"
 
+	"tahoe-go/internal/format/announce"
 	"tahoe-go/internal/format/furl"
 	"tahoe-go/internal/kit/durable"
+	"tahoe-go/internal/kit/version"
 	"tahoe-go/internal/network/tor/onion"
 	"tahoe-go/internal/network/tubcert"
 	"tahoe-go/internal/node/config/endpoint"
@@ -29,6 +31,9 @@ type Created struct {
 	// Server is this node as others may list it, where it serves storage at
 	// places known now; its entry is in EntryFile. Its ID is "" otherwise.
 	Server Server
+	// Introducer is the address of an introducer, where it is known now;
+	// IntroducerFURLFile holds it.
+	Introducer furl.FURL
 	// Later are things that were asked for and are not supported yet: the
 	// directory is good, and the node will not start with it.
 	Later Problems
@@ -215,8 +220,10 @@ func (o CreateOptions) fill(dir string, w where, now time.Time) (Created, error)
 // identify makes what the node is known by.
 func (m *Created) identify(dir string, c *Config, now time.Time) error {
 	var err error
-	if m.Identity, err = EnsureIdentity(dir); err != nil {
-		return err
+	if c.Kind == ClientNode {
+		if m.Identity, err = EnsureIdentity(dir); err != nil {
+			return err
+		}
 	}
 	private, err := os.OpenRoot(filepath.Join(dir, PrivateDir))
 	if err != nil {
@@ -231,39 +238,59 @@ func (m *Created) identify(dir string, c *Config, now time.Time) error {
 	if err := WriteNodeID(dir, m.TubID); err != nil {
 		return err
 	}
-	if c.Kind == IntroducerNode {
-		return nil
-	}
-	if _, err := NewAuthToken(dir); err != nil {
-		return err
-	}
 	if url := webURL(c.Node.WebPort); url != "" {
 		if err := WriteNodeURL(dir, url); err != nil {
 			return err
 		}
 	}
+	if c.Kind == IntroducerNode {
+		m.Introducer, err = EnsureFURL(dir, IntroducerFURLFile, m.TubID, Hints(c.Node.TubLocation))
+		return err
+	}
+	if _, err := NewAuthToken(dir); err != nil {
+		return err
+	}
 	hints := Hints(c.Node.TubLocation)
 	if !c.Storage.Enabled {
 		return nil
 	}
-	m.Server, err = EnsureServer(dir, m.Identity, cert, c.Node.Nickname, hints, false)
+	m.Server, err = EnsureServer(dir, m.Identity, cert, c.Offer(hints))
 	return err
+}
+
+// Offer is how a storage server presents itself.
+type Offer struct {
+	Nickname   string
+	Hints      []furl.Hint
+	HaveShares bool // the folder of shares was in use before; see EnsureSeed
+	// NoHTTP: Foolscap is all it speaks. OnionNURLs: NURLs of onion services
+	// stand among the others, where the Python program sees them.
+	NoHTTP, OnionNURLs bool
 }
 
 // EnsureServer makes or reads what a storage server announces: its fURL with
 // these hints, its NURLs and its place in the order of servers. It writes
 // EntryFile, unless there are no hints.
-func EnsureServer(dir string, id Identity, cert tubcert.Cert, nickname string, hints []furl.Hint, haveShares bool) (Server, error) {
-	seed, err := id.EnsureSeed(dir, cert.TubIDBytes(), haveShares)
+func EnsureServer(dir string, id Identity, cert tubcert.Cert, o Offer) (Server, error) {
+	seed, err := id.EnsureSeed(dir, cert.TubIDBytes(), o.HaveShares)
 	if err != nil {
 		return Server{}, err
 	}
-	f, err := EnsureStorageFURL(dir, cert.TubID(), hints)
+	f, err := EnsureFURL(dir, StorageFURLFile, cert.TubID(), o.Hints)
 	if err != nil {
 		return Server{}, err
 	}
-	s := Server{ID: id.ServerID, Nickname: nickname, FURL: f, NURLs: f.NURLs(cert.SPKI()), Seed: seed}
-	if len(hints) == 0 {
+	s := Server{Server: announce.Server{ID: id.ServerID, Nickname: o.Nickname, Version: version.Application, FURL: f, Seed: seed}}
+	if !o.NoHTTP {
+		for _, n := range f.NURLs(cert.SPKI()) {
+			if n.Tor && !o.OnionNURLs {
+				s.OnionNURLs = append(s.OnionNURLs, n)
+			} else {
+				s.NURLs = append(s.NURLs, n)
+			}
+		}
+	}
+	if len(o.Hints) == 0 {
 		return s, nil
 	}
 	return s, s.WriteEntry(dir)

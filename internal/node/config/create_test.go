@@ -13,8 +13,10 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"golang.org/x/tools/txtar"
 
+	"tahoe-go/internal/format/announce"
 	"tahoe-go/internal/format/furl"
 	"tahoe-go/internal/kit/redact"
 	"tahoe-go/internal/node/config"
@@ -57,11 +59,13 @@ func TestCreate(t *testing.T) {
 		{"node-tcp-tor", config.CreateOptions{Listen: []string{"tcp", "tor"}, Hostname: "example.org", Onion: anOnion(), TorControlPort: "tcp:127.0.0.1:9051"}, true, 0},
 		{"node-tor-launch", config.CreateOptions{Listen: []string{"tor"}, TorLaunch: true, TorExecutable: "/usr/bin/tor", Onion: anOnion(), HideIP: true}, true, 0},
 		{"node-hidden-torrc", config.CreateOptions{Port: "tcp:8098:interface=127.0.0.1", Location: onion + ":29212", HideIP: true}, true, 0},
-		{"node-later", config.CreateOptions{Hostname: "example.org", Helper: true, Introducer: redact.New(introducer)}, true, 2},
+		{"node-later", config.CreateOptions{Hostname: "example.org", Helper: true}, true, 1},
+		{"node-grid", config.CreateOptions{Hostname: "example.org", Introducer: redact.New(introducer)}, true, 0},
 		{"client", config.CreateOptions{Listen: []string{"none"}, NoStorage: true, HideIP: true, WebPort: "unix:private/web"}, false, 0},
 		{"client-tor-launch", config.CreateOptions{Listen: []string{"none"}, NoStorage: true, HideIP: true, TorLaunch: true, TorExecutable: "/usr/bin/tor"}, false, 0},
 		{"client-tor-control", config.CreateOptions{Listen: []string{"none"}, NoStorage: true, TorControlPort: "tcp:127.0.0.1:9151"}, false, 0},
-		{"introducer", config.CreateOptions{Kind: config.IntroducerNode, Hostname: "example.org"}, false, 1},
+		{"introducer", config.CreateOptions{Kind: config.IntroducerNode, Hostname: "example.org"}, false, 0},
+		{"introducer-hidden", config.CreateOptions{Kind: config.IntroducerNode, Listen: []string{"tor"}, HideIP: true, Onion: anOnion(), WebPort: "tcp:3459:interface=127.0.0.1"}, false, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.o.FreePort = ports()
@@ -96,11 +100,14 @@ func TestCreate(t *testing.T) {
 
 func checkDirectory(t *testing.T, dir string, o config.CreateOptions) {
 	t.Helper()
-	want := []string{"my_nodeid", "node.pubkey", "private", "private/README", "private/convergence", "private/node.pem", "private/node.privkey", "private/secret", "tahoe.cfg"}
+	want := []string{"my_nodeid", "private", "private/README", "private/node.pem", "tahoe.cfg"}
 	if o.Kind == config.IntroducerNode {
-		want = append(want, "tahoe-introducer.tac")
+		want = append(want, "tahoe-introducer.tac", "private/introducer.furl")
+		if o.WebPort != "" {
+			want = append(want, "node.url")
+		}
 	} else {
-		want = append(want, "tahoe-client.tac", "private/servers.yaml", "private/api_auth_token")
+		want = append(want, "node.pubkey", "private/convergence", "private/node.privkey", "private/secret", "tahoe-client.tac", "private/servers.yaml", "private/api_auth_token")
 		if !o.NoStorage {
 			want = append(want, "permutation-seed", "private/storage.furl", "private/server-entry.yaml")
 		}
@@ -160,10 +167,10 @@ func checkEntry(t *testing.T, dir string, made config.Created, want bool) {
 		t.Fatalf("ParseServers = %v, %v, %v", servers, warnings, err)
 	}
 	if d := cmp.Diff(made.Server, servers[0], cmp.Comparer(func(a, b furl.FURL) bool { return a.Reveal() == b.Reveal() }),
-		cmp.Comparer(func(a, b furl.NURL) bool { return a == b })); d != "" {
+		cmp.Comparer(func(a, b furl.NURL) bool { return a == b }), cmpopts.IgnoreFields(announce.Server{}, "Version")); d != "" {
 		t.Errorf("-made +entry\n%s", d)
 	}
-	if len(servers[0].NURLs) == 0 || servers[0].FURL.TubID != made.TubID || servers[0].ID != made.Identity.ServerID {
+	if len(servers[0].AllNURLs()) == 0 || servers[0].FURL.TubID != made.TubID || servers[0].ID != made.Identity.ServerID {
 		t.Errorf("entry %v", servers[0])
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"tahoe-go/internal/codec/base32"
+	"tahoe-go/internal/format/announce"
+	"tahoe-go/internal/format/furl"
 	"tahoe-go/internal/kit/durable"
 )
 
@@ -25,12 +27,18 @@ func (s Server) Entry() []byte {
 		"permutation-seed-base32", text(base32.Encode(s.Seed)),
 		"anonymous-storage-FURL", text(s.FURL.Reveal()),
 	)
-	nurls := &yaml.Node{Kind: yaml.SequenceNode}
-	for _, n := range s.NURLs {
-		nurls.Content = append(nurls.Content, text(n.Reveal()))
-	}
-	if len(s.NURLs) > 0 {
-		ann.Content = append(ann.Content, text("anonymous-storage-NURLs"), nurls)
+	for _, l := range []struct {
+		key   string
+		nurls []furl.NURL
+	}{{announce.NURLsField, s.NURLs}, {announce.OnionNURLsField, s.OnionNURLs}} {
+		if len(l.nurls) == 0 {
+			continue
+		}
+		list := &yaml.Node{Kind: yaml.SequenceNode}
+		for _, n := range l.nurls {
+			list.Content = append(list.Content, text(n.Reveal()))
+		}
+		ann.Content = append(ann.Content, text(l.key), list)
 	}
 	return marshal(mapping("storage", mapping(s.ID, mapping("ann", ann))))
 }

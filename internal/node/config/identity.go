@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"tahoe-go/internal/codec/base32"
@@ -28,11 +30,17 @@ const (
 	seedFile        = "permutation-seed"
 	nodeURLFile     = "node.url"
 	tokenFile       = "private/api_auth_token"
-	storageFURLFile = "private/storage.furl"
+	seqnumFile      = "announcement-seqnum"
 
 	maxSecretFile = 4096
 	keyPrefix     = "priv-v0-"
 	pubPrefix     = "pub-v0-"
+)
+
+// Files that hold the address of a service, and with it the key to it.
+const (
+	StorageFURLFile    = "private/storage.furl"
+	IntroducerFURLFile = "private/introducer.furl"
 )
 
 // Identity is what makes a node itself. The secrets are raw bytes.
@@ -164,17 +172,17 @@ func NewAuthToken(dir string) (redact.Secret, error) {
 	return redact.New(text), keep(dir, tokenFile, text+"\n", 0o600)
 }
 
-// EnsureStorageFURL returns the storage server's fURL for this TubID and
-// these hints. The swissnum in private/storage.furl is kept, or made; the file
-// is rewritten where the rest of it changed.
-func EnsureStorageFURL(dir, tubID string, hints []furl.Hint) (furl.FURL, error) {
+// EnsureFURL returns the fURL in a file, one of the names above, for this TubID
+// and these hints. Its swissnum is kept, or made; the file is rewritten where
+// the rest of it changed.
+func EnsureFURL(dir, name, tubID string, hints []furl.Hint) (furl.FURL, error) {
 	f := furl.FURL{TubID: tubID, Hints: hints}
-	text, err := readText(dir, storageFURLFile)
+	text, err := readText(dir, name)
 	switch {
 	case err == nil:
 		old, err := furl.ParseFURL(text)
 		if err != nil {
-			return f, fmt.Errorf("%s: %w", storageFURLFile, err)
+			return f, fmt.Errorf("%s: %w", name, err)
 		}
 		f.Swissnum = old.Swissnum
 	case errors.Is(err, fs.ErrNotExist):
@@ -182,7 +190,45 @@ func EnsureStorageFURL(dir, tubID string, hints []furl.Hint) (furl.FURL, error) 
 		rand.Read(b[:])
 		f.Swissnum = redact.New(base32.Encode(b[:]))
 	default:
-		return f, fmt.Errorf("reading %s: %w", storageFURLFile, err)
+		return f, fmt.Errorf("reading %s: %w", name, err)
 	}
-	return f, keep(dir, storageFURLFile, f.Reveal()+"\n", 0o600)
+	return f, keep(dir, name, f.Reveal()+"\n", 0o600)
+}
+
+// MoveIntroducerFURL puts the address of an introducer to where it belongs,
+// if an old version left it where others may read it.
+func MoveIntroducerFURL(dir string) error {
+	old, now := filepath.Join(dir, "introducer.furl"), filepath.Join(dir, filepath.FromSlash(IntroducerFURLFile))
+	if _, err := os.Lstat(old); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if _, err := os.Lstat(now); err == nil {
+		return fmt.Errorf("there are an old introducer.furl and %s: keep in the latter the address that the nodes of the grid have, and delete the former", IntroducerFURLFile)
+	}
+	if err := os.Chmod(old, 0o600); err != nil {
+		return fmt.Errorf("closing introducer.furl to others: %w", err)
+	}
+	if err := os.Rename(old, now); err != nil {
+		return fmt.Errorf("moving introducer.furl to %s: %w", IntroducerFURLFile, err)
+	}
+	return nil
+}
+
+// NextSeqnum returns the sequence number for the next announcement of this
+// node, which is on disk before it is used: others believe only those that
+// grow.
+func NextSeqnum(dir string) (int64, error) {
+	text, err := readText(dir, seqnumFile)
+	n := int64(0)
+	if err == nil && text != "" {
+		n, err = strconv.ParseInt(text, 10, 64)
+		if err != nil || n < 0 || n == math.MaxInt64 {
+			return 0, fmt.Errorf("%s: %q is no sequence number; write one there that is greater than any this node has announced", seqnumFile, clipID(text))
+		}
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, fmt.Errorf("reading %s: %w", seqnumFile, err)
+	}
+	n++
+	return n, keep(dir, seqnumFile, strconv.FormatInt(n, 10)+"\n", 0o644)
 }

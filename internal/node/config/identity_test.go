@@ -121,11 +121,11 @@ func TestStorageFURL(t *testing.T) {
 		t.Fatal(err)
 	}
 	const tub = "upxcvcgnomhunstekcj7dstmm665jkki"
-	one, err := config.EnsureStorageFURL(dir, tub, []furl.Hint{{Kind: furl.TCP, Host: "a", Port: 1}})
+	one, err := config.EnsureFURL(dir, config.StorageFURLFile, tub, []furl.Hint{{Kind: furl.TCP, Host: "a", Port: 1}})
 	if err != nil || len(one.Swissnum.Reveal()) != 32 {
 		t.Fatal(one, err)
 	}
-	two, err := config.EnsureStorageFURL(dir, tub, []furl.Hint{{Kind: furl.TCP, Host: "b", Port: 2}, {Kind: furl.Tor, Host: onion, Port: 3}})
+	two, err := config.EnsureFURL(dir, config.StorageFURLFile, tub, []furl.Hint{{Kind: furl.TCP, Host: "b", Port: 2}, {Kind: furl.Tor, Host: onion, Port: 3}})
 	if err != nil || two.Swissnum != one.Swissnum {
 		t.Errorf("the swissnum changed, %v", err)
 	}
@@ -134,7 +134,7 @@ func TestStorageFURL(t *testing.T) {
 		t.Errorf("storage.furl = %q, want %q", got, want)
 	}
 	write(t, dir, "private/storage.furl", "pb://garbage")
-	if _, err := config.EnsureStorageFURL(dir, tub, nil); err == nil || read(t, dir, "private/storage.furl") != "pb://garbage" {
+	if _, err := config.EnsureFURL(dir, config.StorageFURLFile, tub, nil); err == nil || read(t, dir, "private/storage.furl") != "pb://garbage" {
 		t.Errorf("damaged file: %v", err)
 	}
 }

@@ -53,9 +53,9 @@ var keys = []Key{
 		func(c *Config) value { return boolValue{&c.Node.LockDown} }},
 	{"node", "log_gatherer.furl", "", "Where to send logs; not supported yet.",
 		func(c *Config) value { return furlValue{&c.Node.LogGatherer} }},
-	{"node", "timeout.keepalive", "", "Foolscap: after so much silence the other side is asked for a sign of life.",
+	{"node", "timeout.keepalive", "", "Foolscap: after so much silence the other side is asked for a sign of life. Absent: 240. 0: never.",
 		func(c *Config) value { return secondValue{&c.Node.KeepAlive} }},
-	{"node", "timeout.disconnect", "", "Foolscap: after so much silence the connection is given up.",
+	{"node", "timeout.disconnect", "", "Foolscap: after so much silence the connection is given up. Absent: three times the former. 0: never.",
 		func(c *Config) value { return secondValue{&c.Node.Disconnect} }},
 	{"node", "tempdir", "tmp", "Folder for large uploads on their way.",
 		func(c *Config) value { return pathValue{&c.Node.TempDir} }},
@@ -106,7 +106,7 @@ var keys = []Key{
 		func(c *Config) value { return listValue{&c.Client.Preferred} }},
 	{"client", "storage.plugins", "", "Client-side storage plugins; not supported yet.",
 		func(c *Config) value { return listValue{&c.Client.Plugins} }},
-	{"client", "force_foolscap", "false", "Never use the HTTP storage protocol; not supported yet.",
+	{"client", "force_foolscap", "false", "Speak Foolscap with every storage server, also with those that offer the HTTP storage protocol.",
 		func(c *Config) value { return boolValue{&c.Client.ForceFoolscap} }},
 
 	{"storage", "enabled", "true", "Run a storage server.", func(c *Config) value { return boolValue{&c.Storage.Enabled} }},
@@ -136,8 +136,10 @@ var keys = []Key{
 	{"storage", "plugins", "", "Storage server plugins; not supported yet.", func(c *Config) value { return listValue{&c.Storage.Plugins} }},
 	{"storage", "grid_management", "false", "Announce the certificates of `[grid_manager_certificates]`; not supported yet.",
 		func(c *Config) value { return boolValue{&c.Storage.GridManaged} }},
-	{"storage", "force_foolscap", "false", "Do not offer the HTTP storage protocol; not supported yet.",
+	{"storage", "force_foolscap", "false", "Offer Foolscap only, not the HTTP storage protocol.",
 		func(c *Config) value { return boolValue{&c.Storage.ForceFoolscap} }},
+	{"storage", "announce-onion-nurls", "false", "Announce the HTTP storage protocol at onion addresses in the field that the Python program reads, too. It hands such a name to DNS and gives up, where it would have connected by Foolscap; so there is another field for them. Unknown to the Python program.",
+		func(c *Config) value { return boolValue{&c.Storage.OnionNURLs} }},
 
 	{"helper", "enabled", "false", "Run an upload helper.", func(c *Config) value { return boolValue{&c.Helper.Enabled} }},
 

@@ -25,26 +25,15 @@ func (c *Config) checkLater() {
 		{"node", "tub.location", slices.ContainsFunc(c.Node.TubLocation, isI2P), "I2P"},
 		{"node", "log_gatherer.furl", !c.Node.LogGatherer.IsZero(), "sending logs to a gatherer"},
 		{"client", "storage.plugins", len(c.Client.Plugins) > 0, "storage plugins"},
-		{"client", "force_foolscap", c.Client.ForceFoolscap, "Foolscap"},
-		{"storage", "force_foolscap", c.Storage.ForceFoolscap, "Foolscap"},
 		{"storage", "plugins", len(c.Storage.Plugins) > 0, "storage plugins"},
 		{"storage", "anonymous", c.Storage.Enabled && !c.Storage.Anonymous, "a storage server that only plugins reach"},
 		{"storage", "expire.enabled", c.Storage.Expire.Enabled, "deleting expired shares"},
 		{"storage", "grid_management", c.Storage.GridManaged, "announcing grid manager certificates"},
 		{gridManagers, "", len(c.GridManagers) > 0, "grid managers"},
-		{"client", "introducer.furl", c.Client.Introducer.Reveal() != "" && c.Client.Introducer.Reveal() != "None", "connecting to introducers"},
 	} {
 		if row.on {
 			c.later(c.place(row.section, row.key), row.what)
 		}
-	}
-	for _, i := range c.Introducers {
-		if i.Petname != defaultPetname || c.Client.Introducer.IsZero() {
-			c.later(Problem{File: introsFile, Key: i.Petname}, "connecting to introducers")
-		}
-	}
-	if c.Kind == IntroducerNode {
-		c.later(Problem{File: FileName}, "running an introducer")
 	}
 }
 

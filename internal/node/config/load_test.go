@@ -160,6 +160,7 @@ expire.mutable = no
 plugins = p
 grid_management = yes
 force_foolscap = yes
+announce-onion-nurls = yes
 [helper]
 enabled = yes
 [sftpd]
@@ -197,7 +198,7 @@ k = v
 			MutableFormat: "mdmf", Preferred: []string{"v0-a", "v0-b"}, Plugins: []string{"x", "y"}, ForceFoolscap: true},
 		Storage: config.Storage{Enabled: true, ReadOnly: true, Reserved: 1024, Dir: in("s"), Discard: true,
 			Expire:  config.Expire{Enabled: true, Mode: "age", Duration: 48 * time.Hour, Cutoff: time.Date(2026, 2, 3, 0, 0, 0, 0, time.UTC)},
-			Plugins: []string{"p"}, GridManaged: true, ForceFoolscap: true},
+			Plugins: []string{"p"}, GridManaged: true, ForceFoolscap: true, OnionNURLs: true},
 		Helper:           config.Helper{Enabled: true},
 		SFTPD:            config.SFTPD{Enabled: true, Port: endpoint.TCP{Port: 22}, Accounts: in("a"), PubKey: in("b"), PrivKey: in("c")},
 		GridManagers:     map[string]string{"fred": "pub-v0-x"},

@@ -14,6 +14,10 @@ import (
 // DefaultWebPort is where a new node's web gateway listens.
 const DefaultWebPort = "tcp:3456:interface=127.0.0.1"
 
+// DefaultIntroducerWebPort is where the page of an introducer may be had; a new
+// one has none.
+const DefaultIntroducerWebPort = "tcp:3457:interface=127.0.0.1"
+
 // CreateOptions says what a new node directory is for. Each field is the
 // option of tahoe create-node, create-client or create-introducer with the same
 // name; Check judges them.
@@ -21,7 +25,7 @@ type CreateOptions struct {
 	Kind       Kind // "" is ClientNode
 	Nickname   string
 	Introducer redact.Secret // fURL
-	WebPort    string        // "": DefaultWebPort; "none": no gateway
+	WebPort    string        // "": DefaultWebPort, none for an introducer; "none": no gateway
 	Needed     int           // 0: 3
 	Happy      int           // 0: 7
 	Total      int           // 0: 10
@@ -85,6 +89,9 @@ func (o CreateOptions) withDefaults() CreateOptions {
 	}
 	if o.WebPort == "" {
 		o.WebPort = DefaultWebPort
+		if o.Kind == IntroducerNode {
+			o.WebPort = "none"
+		}
 	}
 	for _, n := range []struct {
 		p   *int

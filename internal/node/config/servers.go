@@ -1,38 +1,28 @@
 package config
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
-	"unicode/utf8"
 
 	"go.yaml.in/yaml/v3"
 
-	"tahoe-go/internal/codec/base32"
+	"tahoe-go/internal/format/announce"
 	"tahoe-go/internal/format/furl"
 )
 
-// Server is a storage server from private/servers.yaml.
+// Server is a storage server from private/servers.yaml. Its NURLs may be
+// empty: it speaks only Foolscap then.
 type Server struct {
-	ID       string // "v0-…", or whatever the file calls it
-	Nickname string
-	FURL     furl.FURL   // its TubID also seeds lease secrets
-	NURLs    []furl.NURL // empty: speaks only Foolscap
-	Seed     []byte      // its place in the permuted order of servers
-	// Handlers maps kinds of hints to what carries them ("tcp", "tor", "i2p"),
-	// for Foolscap.
+	announce.Server
+	// Handlers maps kinds of hints ("tcp", "tor", "i2p") to what carries
+	// connections to this server, in place of [connections].
 	Handlers map[string]string
 }
 
-const (
-	maxNickname = 1000
-	maxSeed     = 1 << 10
-	maxNURLs    = 64
-	// maxEntryText bounds what others hand us to add to servers.yaml.
-	maxEntryText = 64 << 10
-)
+// maxEntryText bounds what others hand us to add to servers.yaml.
+const maxEntryText = 64 << 10
 
 // readServers reads private/servers.yaml. An entry that cannot be used is
 // a warning: one bad server must not keep a node from the others.
@@ -88,6 +78,12 @@ func parseServers(top *yaml.Node) (servers []Server, warnings Problems) {
 		default:
 			seen[id.Value] = true
 			servers = append(servers, s)
+			for _, err := range s.Dropped {
+				// Of what this program does not speak, others may make use.
+				if !errors.Is(err, furl.ErrNetwork) && !errors.Is(err, furl.ErrVersion) {
+					warn(id, clipID(id.Value), "a part of it is left out: "+err.Error())
+				}
+			}
 		}
 	}
 	return servers, warnings
@@ -105,93 +101,51 @@ func parseServer(id string, entry *yaml.Node) (Server, error) {
 	if ann == nil || ann.Kind != yaml.MappingNode {
 		return Server{}, errors.New("there is no \"ann\" under it")
 	}
-	if len(id) == 0 || len(id) > 200 || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		return Server{}, errors.New("that is no server id")
-	}
-	s := Server{ID: id, Nickname: scalar(ann, "nickname")}
-	if len(s.Nickname) > maxNickname || !utf8.ValidString(s.Nickname) {
-		return Server{}, errors.New("the nickname is too long")
-	}
-	text := scalar(ann, "anonymous-storage-FURL")
-	if text == "" {
-		return Server{}, errors.New("there is no anonymous-storage-FURL")
-	}
-	f, err := furl.ParseFURL(text)
-	if err != nil {
-		return Server{}, fmt.Errorf("anonymous-storage-FURL: %w", err)
-	}
-	s.FURL = f
-	if s.NURLs, err = parseNURLs(child(ann, "anonymous-storage-NURLs")); err != nil {
-		return Server{}, err
-	}
-	if s.Seed, err = seed(id, scalar(ann, "permutation-seed-base32")); err != nil {
-		return Server{}, err
+	var s Server
+	var err error
+	if s.Server, err = announce.ParseServer(id, fields(ann)); err != nil {
+		return s, err
 	}
 	for k, v := range pairs(child(entry, "connections")) {
 		if s.Handlers == nil {
 			s.Handlers = map[string]string{}
 		}
-		s.Handlers[k.Value] = v.Value
+		s.Handlers[k.Value] = ""
+		if v.Tag != "!!null" {
+			s.Handlers[k.Value] = strings.ToLower(v.Value)
+		}
 	}
 	return s, nil
 }
 
-func scalar(m *yaml.Node, key string) string {
-	if n := child(m, key); n != nil && n.Kind == yaml.ScalarNode && n.Tag != "!!null" {
-		return n.Value
-	}
-	return ""
-}
-
-// parseNURLs reads a list, or the keys of a set. NURLs of networks and
-// versions that this program does not speak are left out.
-func parseNURLs(n *yaml.Node) ([]furl.NURL, error) {
-	if n == nil {
-		return nil, nil
-	}
-	var texts []*yaml.Node
-	switch n.Kind {
-	case yaml.SequenceNode:
-		texts = n.Content
-	case yaml.MappingNode:
-		for k := range pairs(n) {
-			texts = append(texts, k)
-		}
-	default:
-		return nil, errors.New("anonymous-storage-NURLs is not a list")
-	}
-	if len(texts) > maxNURLs {
-		return nil, fmt.Errorf("more than %d NURLs", maxNURLs)
-	}
-	var nurls []furl.NURL
-	for _, t := range texts {
-		nurl, err := furl.ParseNURL(t.Value)
-		if errors.Is(err, furl.ErrNetwork) || errors.Is(err, furl.ErrVersion) {
-			continue
-		}
-		if err != nil {
-			return nil, fmt.Errorf("anonymous-storage-NURLs: %w", err)
-		}
-		nurls = append(nurls, nurl)
-	}
-	return nurls, nil
-}
-
-// seed is the announced permutation seed, else the server's public key, else
-// a hash of its id, as the reference has it.
-func seed(id, text string) ([]byte, error) {
-	if text != "" {
-		b, err := base32.Decode(text)
-		if err != nil || len(b) == 0 || len(b) > maxSeed {
-			return nil, errors.New("permutation-seed-base32 is not base32")
-		}
-		return b, nil
-	}
-	if key, ok := strings.CutPrefix(id, "v0-"); ok && len(key) == 52 {
-		if b, err := base32.Decode(strings.ToLower(key)); err == nil {
-			return b, nil
+// fields are what is known by name in an announcement: texts, and lists of
+// texts, which may be written as sets. People write without quotes what YAML
+// takes for a number or a date; it is a text all the same.
+func fields(ann *yaml.Node) map[string]any {
+	m := map[string]any{}
+	for k, v := range pairs(ann) {
+		switch v.Kind {
+		case yaml.ScalarNode:
+			if v.Tag != "!!null" {
+				m[k.Value] = v.Value
+			}
+		case yaml.SequenceNode:
+			list := []any{}
+			for _, e := range v.Content {
+				if e.Kind == yaml.ScalarNode {
+					list = append(list, e.Value)
+				}
+			}
+			m[k.Value] = list
+		case yaml.MappingNode:
+			set := []any{}
+			for e, null := range pairs(v) {
+				if null.Tag == "!!null" {
+					set = append(set, e.Value)
+				}
+			}
+			m[k.Value] = set
 		}
 	}
-	h := sha256.Sum256([]byte(id))
-	return h[:], nil
+	return m
 }

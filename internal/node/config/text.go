@@ -49,8 +49,13 @@ func (o CreateOptions) cfg(w where) string {
 	} else {
 		t.hint("reveal-IP-address", "true")
 	}
-	if o.Kind == ClientNode {
+	if o.Kind == ClientNode || w.web != "" {
 		t.set("web.port", w.web)
+	} else {
+		t.note("Where the introducer shows what it knows, to browsers on this machine.")
+		t.hint("web.port", DefaultIntroducerWebPort)
+	}
+	if o.Kind == ClientNode {
 		t.set("web.static", "public_html")
 	}
 	t.set("tub.port", strings.Join(w.ports, ","))

@@ -12,16 +12,20 @@ import (
 	"tahoe-go/internal/node/config"
 )
 
-// startClient connects to the servers of private/servers.yaml and readies
-// uploads and downloads. A node without a web gateway has nobody to do that
-// for: it connects to no one.
+// startClient connects to the servers of private/servers.yaml. A node without
+// a web gateway stores and fetches for nobody: it connects to no one.
 func (n *Node) startClient(ctx context.Context) error {
 	if n.cfg.Node.WebPort == nil {
 		return nil
 	}
-	pool := contact.New(contact.Config{Network: n.network, Log: n.log.With("part", "grid")})
+	direct, err := n.directNetwork()
+	if err != nil {
+		return err
+	}
+	log := n.log.With("part", "grid")
+	pool := contact.New(contact.Config{Network: n.network, Direct: direct, Limits: n.tubLimits(), Log: log})
 	n.grid = grid.New(grid.Config{
-		Open: pool.Open, TCP: netx.Carrier(n.cfg.Connections.TCP), ForceFoolscap: n.cfg.Client.ForceFoolscap, Log: n.log.With("part", "grid"),
+		Open: pool.Open, TCP: netx.Carrier(n.cfg.Connections.TCP), ForceFoolscap: n.cfg.Client.ForceFoolscap, Log: log,
 	})
 	n.onClose(func() error { n.grid.Close(); return pool.Close() })
 	if n.tor != nil {
@@ -35,6 +39,24 @@ func (n *Node) startClient(ctx context.Context) error {
 		}
 		n.grid.Add(k)
 	}
+	return nil
+}
+
+// directNetwork is for servers that servers.yaml wants reached without Tor
+// although everything else goes through it. A node that hides has none.
+func (n *Node) directNetwork() (netx.Network, error) {
+	if n.cfg.TorOnly() || n.cfg.Connections.TCP == string(netx.Direct) {
+		return nil, nil
+	}
+	return netx.New(netx.Policy{TCP: netx.Direct}, netx.Routes{})
+}
+
+// startFiles readies uploads and downloads over the servers that are known and
+// will be.
+func (n *Node) startFiles(context.Context) error {
+	if n.grid == nil {
+		return nil
+	}
 	var err error
 	n.files, err = immutable.New(immutable.Config{
 		Servers: n.grid,
@@ -47,15 +69,25 @@ func (n *Node) startClient(ctx context.Context) error {
 	return err
 }
 
-// slowest describes the slowest path to a known server.
+// slowest describes the slowest path to a server. What introducers will tell of
+// is not known yet: where there is Tor, it may lead through it.
 func (n *Node) slowest() netx.Hints {
 	worst := netx.Hints{}
-	for _, s := range n.cfg.Servers {
-		for _, u := range s.NURLs {
-			if h := netx.HintsFor(n.network, nurlAddr(u)); h.RTT > worst.RTT {
-				worst = h
-			}
+	see := func(a netx.Addr) {
+		if h := netx.HintsFor(n.network, a); h.RTT > worst.RTT {
+			worst = h
 		}
+	}
+	for _, s := range n.cfg.Servers {
+		for _, u := range s.AllNURLs() {
+			see(nurlAddr(u))
+		}
+		for _, h := range s.FURL.Hints {
+			see(hintAddr(h))
+		}
+	}
+	if len(n.cfg.Introducers) > 0 && n.tor != nil {
+		see(netx.Addr{Kind: netx.Tor})
 	}
 	return worst
 }
@@ -88,11 +120,19 @@ func nurlAddr(u furl.NURL) netx.Addr {
 	return netx.Addr{Kind: kind, Host: u.Host, Port: u.Port}
 }
 
+func hintAddr(h furl.Hint) netx.Addr {
+	kind := netx.TCP
+	if h.Kind == furl.Tor {
+		kind = netx.Tor
+	}
+	return netx.Addr{Kind: kind, Host: h.Host, Port: h.Port}
+}
+
 // knownServer is a server of servers.yaml, which no announcement replaces.
 func knownServer(s config.Server) (grid.Known, error) {
-	via, err := grid.ParseVia(s.Handlers)
-	return grid.Known{
-		ID: s.ID, Name: s.Nickname, Seed: s.Seed, LeaseSeed: grid.LeaseSeed(s.FURL), NURLs: s.NURLs, FURL: s.FURL, Via: via,
-		Source: "servers.yaml", Static: true,
-	}, err
+	k := grid.FromAnnouncement(s.Server, "servers.yaml")
+	k.Static = true
+	var err error
+	k.Via, err = grid.ParseVia(s.Handlers)
+	return k, err
 }

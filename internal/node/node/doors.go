@@ -30,6 +30,15 @@ func (d *doors) close() {
 	}
 }
 
+// foolscapOnly returns what serves Foolscap at the doors, and nothing else.
+func (d *doors) foolscapOnly(n *Node) (loops []func(context.Context) error) {
+	for _, l := range d.listeners {
+		port := n.share(l, d.onion)
+		loops = append(loops, func(ctx context.Context) error { return foolscapOnly(ctx, port) })
+	}
+	return loops
+}
+
 // openDoors listens, and has onion services set up whenever tor is there. On an
 // error nothing is left open.
 func (n *Node) openDoors(ctx context.Context) (d doors, err error) {
@@ -38,7 +47,7 @@ func (n *Node) openDoors(ctx context.Context) (d doors, err error) {
 			d.close()
 		}
 	}()
-	d.self = &selfProof{network: n.network, ready: make(chan struct{})}
+	d.self = newSelfProof()
 	if err = n.openKeyOnions(ctx, &d); err != nil || !n.cfg.Node.Listens {
 		return d, err
 	}

@@ -110,21 +110,31 @@ func describe(hints []furl.Hint, missing int) string {
 	return strings.Join(names, ", ")
 }
 
-// announce makes these hints the ones that others are told. The secrets of the
-// address stay the same.
+// announce makes these hints the ones that others are told, in files and by
+// introducers. The secrets of the address stay the same.
 func (n *Node) announce(hints []furl.Hint) (config.Server, error) {
-	return config.EnsureServer(n.cfg.Dir, n.identity, n.cert, n.cfg.Node.Nickname, hints, hasShares(n.cfg.Storage.Dir))
+	o := n.cfg.Offer(hints)
+	o.HaveShares = hasShares(n.cfg.Storage.Dir)
+	s, err := config.EnsureServer(n.cfg.Dir, n.identity, n.cert, o)
+	if err != nil {
+		return s, err
+	}
+	n.tub.SetHints(hints)
+	if len(hints) > 0 {
+		err = n.word.offer(s.Server)
+	}
+	return s, err
 }
 
-// follow announces anew whenever tor shows the address of an onion service.
-func (n *Node) follow(ctx context.Context, l location, told []furl.Hint) error {
+// follow tells anew whenever tor shows the address of an onion service.
+func (n *Node) follow(ctx context.Context, l location, told []furl.Hint, tell func([]furl.Hint) error) error {
 	for {
 		_, changed := n.tor.Watch()
 		if now, missing := l.hints(n.tor); !slices.Equal(now, told) {
-			if _, err := n.announce(now); err != nil {
+			if err := tell(now); err != nil {
 				n.log.Warn("the new address is not announced", "err", err)
 			} else {
-				n.log.Info("announcing another address", "at", describe(now, missing), "file", config.EntryFile)
+				n.log.Info("announcing another address", "at", describe(now, missing))
 				told = now
 			}
 		}

@@ -81,7 +81,7 @@ func places(s config.Server) (hints, nurls []string) {
 	for _, h := range s.FURL.Hints {
 		hints = append(hints, h.String())
 	}
-	for _, u := range s.NURLs {
+	for _, u := range s.AllNURLs() {
 		scheme := "pb"
 		if u.Tor {
 			scheme = "pb+tor"
@@ -120,11 +120,14 @@ func TestClearAndOnion(t *testing.T) {
 	// Clients get in by both doors.
 	for _, a := range []netx.Addr{{Kind: netx.TCP, Host: "127.0.0.1", Port: port}, {Kind: netx.Tor, Host: id + ".onion", Port: 80}} {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		proof := selfProof{network: n.network, ready: make(chan struct{})}
-		proof.know(furl.NURL{SPKI: n.cert.SPKI(), Swissnum: server.FURL.Swissnum})
 		if a.Kind == netx.Tor {
-			if err := proof.prove(ctx, a); err != nil {
-				t.Errorf("by the onion: %v", err)
+			for protocol, prove := range map[string]proof{
+				"HTTP":     n.gbsProof(furl.NURL{SPKI: n.cert.SPKI(), Swissnum: server.FURL.Swissnum}),
+				"Foolscap": n.tubProof(server.FURL),
+			} {
+				if err := prove(ctx, a); err != nil {
+					t.Errorf("by the onion, %s: %v", protocol, err)
+				}
 			}
 		} else if c, err := n.network.Dial(ctx, a); err != nil {
 			t.Errorf("by the port: %v", err)

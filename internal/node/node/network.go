@@ -44,9 +44,12 @@ func needsTor(c *config.Config) bool {
 		c.Tor.SocksPort != nil || c.Tor.Control != nil {
 		return true
 	}
-	return slices.ContainsFunc(c.Servers, func(s config.Server) bool {
-		return slices.ContainsFunc(s.NURLs, func(u furl.NURL) bool { return u.Tor || furl.IsOnion(u.Host) })
-	})
+	onion := func(h furl.Hint) bool { return h.Kind == furl.Tor || furl.IsOnion(h.Host) }
+	return slices.ContainsFunc(c.Introducers, func(i config.Introducer) bool { return slices.ContainsFunc(i.FURL.Hints, onion) }) ||
+		slices.ContainsFunc(c.Servers, func(s config.Server) bool {
+			return slices.ContainsFunc(s.FURL.Hints, onion) || s.Handlers["tcp"] == string(netx.ViaTor) ||
+				slices.ContainsFunc(s.AllNURLs(), func(u furl.NURL) bool { return u.Tor || furl.IsOnion(u.Host) })
+		})
 }
 
 func (n *Node) torConfig() tor.Config {

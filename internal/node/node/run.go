@@ -13,6 +13,8 @@ import (
 
 	"tahoe-go/internal/file/immutable"
 	"tahoe-go/internal/grid"
+	"tahoe-go/internal/grid/introducer"
+	"tahoe-go/internal/network/foolscap"
 	"tahoe-go/internal/network/lockdown"
 	"tahoe-go/internal/network/netx"
 	"tahoe-go/internal/network/tor"
@@ -129,7 +131,10 @@ type Node struct {
 	torsocks torsocks.Settings
 	tor      *tor.Tor // nil: not needed
 	lock     lock
-	grid     *grid.Grid // nil, as files: no gateway
+	tub      *foolscap.Tub // of the certificate: what others know this node by
+	word     announcer
+	intro    *introducer.Server // of an introducer node
+	grid     *grid.Grid         // nil, as files: no gateway
 	files    *immutable.Client
 
 	notes   []string       // for people, once it runs
@@ -147,9 +152,14 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (*Node, error) {
 		return nil, err
 	}
 	n := &Node{cfg: cfg, opts: o, log: log, failed: make(chan error, 1)}
-	for _, step := range []func(context.Context) error{
-		n.claim, n.identify, n.heedTorsocks, n.openNetwork, n.startStorage, n.startClient, n.startGateway,
-	} {
+	steps := []func(context.Context) error{n.claim, n.identify, n.heedTorsocks, n.openNetwork, n.openTub}
+	switch cfg.Kind {
+	case config.IntroducerNode:
+		steps = append(steps, n.startIntroducer, n.startIntroducerPage)
+	default:
+		steps = append(steps, n.startStorage, n.startClient, n.startIntroducerClients, n.startFiles, n.startGateway)
+	}
+	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return nil, errors.Join(err, n.Close())
 		}
@@ -169,8 +179,10 @@ func (n *Node) claim(context.Context) error {
 // identify reads the node's keys and certificate, and makes what is missing.
 func (n *Node) identify(context.Context) error {
 	var err error
-	if n.identity, err = config.EnsureIdentity(n.cfg.Dir); err != nil {
-		return err
+	if n.cfg.Kind == config.ClientNode {
+		if n.identity, err = config.EnsureIdentity(n.cfg.Dir); err != nil {
+			return err
+		}
 	}
 	private, err := os.OpenRoot(filepath.Join(n.cfg.Dir, config.PrivateDir))
 	if err != nil {

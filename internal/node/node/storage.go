@@ -8,32 +8,35 @@ import (
 	"time"
 
 	"tahoe-go/internal/format/furl"
+	"tahoe-go/internal/kit/redact"
 	"tahoe-go/internal/kit/version"
 	"tahoe-go/internal/node/config"
+	"tahoe-go/internal/storage"
 	"tahoe-go/internal/storage/diskstore"
+	"tahoe-go/internal/storage/foolscapstore"
 	"tahoe-go/internal/storage/gbs"
 )
 
 // Clients that come through Tor may take long over each step.
 const onionHeaderTimeout = time.Minute
 
-// startStorage serves this node's shares at every place that tub.port and the
-// onion services name, and writes what clients need to know of it.
+// startStorage serves this node's shares, by both protocols, at every place that
+// tub.port and the onion services name, and tells clients of it.
 func (n *Node) startStorage(ctx context.Context) error {
 	if !n.cfg.Storage.Enabled {
 		return nil
 	}
-	doors, err := n.openDoors(ctx)
+	d, err := n.openDoors(ctx)
 	if err != nil {
 		return err
 	}
-	told, missing := doors.location.hints(n.tor)
+	told, missing := d.location.hints(n.tor)
 	server, err := n.announce(told)
 	if err != nil {
-		doors.close()
+		d.close()
 		return err
 	}
-	doors.self.know(furl.NURL{SPKI: n.cert.SPKI(), Swissnum: server.FURL.Swissnum})
+	d.self.know(n.storageProof(server.FURL))
 	store, err := diskstore.Open(diskstore.Config{
 		Dir:           n.cfg.Storage.Dir,
 		ReservedSpace: n.cfg.Storage.Reserved,
@@ -44,24 +47,13 @@ func (n *Node) startStorage(ctx context.Context) error {
 		Log:           n.log.With("part", "storage"),
 	})
 	if err != nil {
-		doors.close()
+		d.close()
 		return err
 	}
 	n.onClose(store.Close)
-	hc := gbs.HandlerConfig{Server: store, Swissnum: server.FURL.Swissnum, Log: n.log.With("part", "storage")}
-	if doors.onion {
-		hc.HeaderTimeout = onionHeaderTimeout
-	}
-	handler := gbs.NewHandler(hc)
-	n.onClose(func() error { return handler.Close(context.WithoutCancel(ctx)) })
-
-	var loops []func(context.Context) error
-	for _, l := range doors.listeners {
-		loops = append(loops, func(ctx context.Context) error { return gbs.Serve(ctx, l, n.cert, handler) })
-	}
-	n.serve(ctx, "storage server", loops...)
-	if doors.location.waits() {
-		n.serve(ctx, "onion address", func(ctx context.Context) error { return n.follow(ctx, doors.location, told) })
+	n.serve(ctx, "storage server", n.storageLoops(ctx, d, store, server.FURL.Swissnum)...)
+	if d.location.waits() {
+		n.serve(ctx, "onion address", func(ctx context.Context) error { return n.follow(ctx, d.location, told, n.tellStorage) })
 	}
 	n.note("storage server: shares in %s, open to clients at %s", n.cfg.Storage.Dir, describe(told, missing))
 	if len(told) > 0 {
@@ -69,6 +61,45 @@ func (n *Node) startStorage(ctx context.Context) error {
 			filepath.Join(n.cfg.Dir, filepath.FromSlash(config.EntryFile)))
 	}
 	return nil
+}
+
+// storageLoops readies the handlers of both protocols and returns what serves
+// the doors.
+func (n *Node) storageLoops(ctx context.Context, d doors, store storage.Server, swissnum redact.Secret) (loops []func(context.Context) error) {
+	log := n.log.With("part", "storage")
+	remote := foolscapstore.NewHandler(foolscapstore.HandlerConfig{Server: store, NodeID: n.cert.TubIDBytes(), Log: log})
+	n.onClose(func() error { return remote.Close(context.WithoutCancel(ctx)) })
+	n.onClose(n.closeTub)
+	n.tub.Register(swissnum, remote.Object())
+	if n.cfg.Storage.ForceFoolscap {
+		return d.foolscapOnly(n)
+	}
+	hc := gbs.HandlerConfig{Server: store, Swissnum: swissnum, Log: log}
+	if d.onion {
+		hc.HeaderTimeout = onionHeaderTimeout
+	}
+	handler := gbs.NewHandler(hc)
+	n.onClose(func() error { return handler.Close(context.WithoutCancel(ctx)) })
+	for _, l := range d.listeners {
+		port := n.share(l, d.onion)
+		loops = append(loops, func(ctx context.Context) error { return gbs.Serve(ctx, port, n.cert, handler) })
+	}
+	return loops
+}
+
+// storageProof proves by the protocol that is spoken that an address leads to
+// this node's storage server.
+func (n *Node) storageProof(f furl.FURL) proof {
+	if n.cfg.Storage.ForceFoolscap {
+		return n.tubProof(f)
+	}
+	return n.gbsProof(furl.NURL{SPKI: n.cert.SPKI(), Swissnum: f.Swissnum})
+}
+
+// tellStorage has everybody told of other places where the storage server is.
+func (n *Node) tellStorage(hints []furl.Hint) error {
+	_, err := n.announce(hints)
+	return err
 }
 
 // hasShares reports whether a share directory was in use before.

@@ -1,0 +1,198 @@
+package node
+
+import (
+	"bytes"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"tahoe-go/internal/check/leakcheck"
+	"tahoe-go/internal/face/webclient"
+	"tahoe-go/internal/format/furl"
+	"tahoe-go/internal/grid"
+	"tahoe-go/internal/grid/contact"
+	"tahoe-go/internal/kit/redact"
+	"tahoe-go/internal/network/foolscap"
+	"tahoe-go/internal/network/netx"
+	"tahoe-go/internal/node/config"
+	"tahoe-go/internal/storage/gbs"
+)
+
+func introducerNode(o *config.CreateOptions) { o.Kind = config.IntroducerNode }
+
+// joining has a node know the introducer in dir.
+func joining(t *testing.T, dir string, edit func(*config.CreateOptions)) func(*config.CreateOptions) {
+	return func(o *config.CreateOptions) {
+		edit(o)
+		o.Introducer = redact.New(readFile(t, dir, config.IntroducerFURLFile))
+	}
+}
+
+// awaitServers waits until a client is connected to so many servers.
+func awaitServers(t *testing.T, n *Node, want int) []grid.Status {
+	t.Helper()
+	late := time.After(30 * time.Second)
+	for {
+		changed := n.grid.Watch()
+		connected := 0
+		for _, s := range n.grid.Status() {
+			if s.State == grid.Connected {
+				connected++
+			}
+		}
+		if connected == want {
+			return n.grid.Status()
+		}
+		select {
+		case <-changed:
+		case <-late:
+			t.Fatalf("%d of %d servers connected: %+v; introducer: %+v", connected, want, n.grid.Status(), n.word.introducers()[0].Status())
+		}
+	}
+}
+
+// transfer puts data through the gateway of a node and gets it back.
+func transfer(t *testing.T, dir string, data []byte) {
+	t.Helper()
+	gw, err := webclient.New(webclient.Config{URL: readFile(t, dir, "node.url")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gw.Close()
+	cap, err := gw.Put(t.Context(), bytes.NewReader(data), int64(len(data)), webclient.PutOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back bytes.Buffer
+	if _, err := gw.Get(t.Context(), cap, &back, webclient.GetOptions{}); err != nil || !bytes.Equal(back.Bytes(), data) {
+		t.Errorf("Get: %v, %d bytes of %d, equal: %t", err, back.Len(), len(data), bytes.Equal(back.Bytes(), data))
+	}
+}
+
+// A client knows nothing but an introducer, and stores files with the servers
+// that announce themselves there, by either protocol. Nothing secret is logged.
+func TestGridByIntroducer(t *testing.T) {
+	leakcheck.Check(t)
+	log := newLines()
+	o := Options{Stderr: log, LogLevel: "debug"}
+	intro := create(t, introducerNode)
+	hub := start(t, intro, o)
+	secrets := []string{readFile(t, intro, config.IntroducerFURLFile)}
+	var servers []*Node
+	for i, name := range []string{"ann", "bob", "cem"} {
+		dir := create(t, joining(t, intro, storageNode(name)))
+		if i == 2 {
+			edit(t, dir, "[storage]\n", "[storage]\nforce_foolscap = true\n")
+		}
+		servers = append(servers, start(t, dir, o))
+		secrets = append(secrets, readFile(t, dir, "private/storage.furl"), readFile(t, dir, "private/node.privkey"))
+	}
+	client := create(t, joining(t, intro, clientNode(2, 3, 3)))
+	n := start(t, client, o)
+	for _, s := range awaitServers(t, n, 3) {
+		want := grid.GBS
+		if s.Name == "cem" {
+			want = grid.Foolscap
+		}
+		if s.Protocol != want || s.Source != "default" {
+			t.Errorf("%s by %s from %s, want %s from default", s.Name, s.Protocol, s.Source, want)
+		}
+	}
+	data := bytes.Repeat([]byte("an onion has layers; "), 30_000)
+	transfer(t, client, data)
+
+	// The introducer sees who is there, and what a server says of itself grows.
+	if st := hub.intro.Status(); len(st.Announcements) != 3 || len(st.Subscribers) != 1 {
+		t.Errorf("the introducer knows %d servers and %d subscribers, want 3 and 1", len(st.Announcements), len(st.Subscribers))
+	}
+	if got := readFile(t, servers[0].cfg.Dir, "announcement-seqnum"); got != "1" {
+		t.Errorf("announcement-seqnum is %s, want 1", got)
+	}
+
+	// With the introducer gone the client starts from its cache.
+	if err := n.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := hub.Close(); err != nil {
+		t.Fatal(err)
+	}
+	edit(t, client, "[client]\n", "[client]\nforce_foolscap = true\n")
+	n = start(t, client, o)
+	for _, s := range awaitServers(t, n, 3) {
+		if s.Protocol != grid.Foolscap {
+			t.Errorf("%s by %s though the client forces Foolscap", s.Name, s.Protocol)
+		}
+	}
+	transfer(t, client, append(data, "more"...))
+
+	// After a restart it knows all without being told again, and has the same
+	// address.
+	for _, s := range servers {
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	hub = start(t, intro, o)
+	if st := hub.intro.Status(); len(st.Announcements) != 3 {
+		t.Errorf("after its restart the introducer knows %d servers, want 3", len(st.Announcements))
+	}
+	for _, s := range secrets {
+		s = s[strings.LastIndexAny(s, "/-")+1:]
+		if strings.Contains(log.String(), s) {
+			t.Errorf("a secret is in the log")
+		}
+	}
+}
+
+// A thousand connections that say nothing do not keep a good client waiting, of
+// either protocol.
+func TestSilentCrowd(t *testing.T) {
+	leakcheck.Check(t)
+	server := create(t, storageNode("ann"))
+	n := start(t, server, Options{})
+	f, err := furl.ParseFURL(readFile(t, server, "private/storage.furl"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := hintAddr(f.Hints[0])
+	ask := func() time.Duration {
+		t.Helper()
+		began := time.Now()
+		c := gbs.NewClient(gbs.Config{Network: netx.Loopback{}, NURL: f.NURLs(n.cert.SPKI())[0]})
+		defer c.Close()
+		if _, err := c.Version(t.Context()); err != nil {
+			t.Fatalf("HTTP: %v", err)
+		}
+		tub, err := contact.NewTub(netx.Loopback{}, foolscap.Limits{}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tub.Close(t.Context())
+		if _, err := tub.Dial(t.Context(), f, foolscap.DialOptions{}); err != nil {
+			t.Fatalf("Foolscap: %v", err)
+		}
+		return time.Since(began)
+	}
+	ask()
+	alone := ask()
+	var crowd []net.Conn
+	for i := range 1000 {
+		c, err := netx.Loopback{}.Dial(t.Context(), at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i%2 == 0 {
+			c.Write([]byte("GET /i"))
+		}
+		crowd = append(crowd, c)
+	}
+	beside := ask()
+	t.Logf("both protocols answer: alone in %v, beside 1000 silent connections in %v", alone, beside)
+	if beside > 10*alone+time.Second {
+		t.Errorf("a good client waits for %v beside a silent crowd, and %v alone", beside, alone)
+	}
+	for _, c := range crowd {
+		c.Close()
+	}
+}
