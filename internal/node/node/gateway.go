@@ -14,8 +14,8 @@ import (
 	"tahoe-go/internal/node/config/endpoint"
 )
 
-// startGateway opens the web gateway and writes node.url, by which the
-// command line finds it.
+// startGateway opens the web gateway, by which the command line and browsers
+// use a client node.
 func (n *Node) startGateway(ctx context.Context) error {
 	if n.cfg.Node.WebPort == nil {
 		return nil
@@ -26,29 +26,50 @@ func (n *Node) startGateway(ctx context.Context) error {
 	if _, err := config.NewAuthToken(n.cfg.Dir); err != nil {
 		return err
 	}
-	l, url, err := n.openGateway(ctx)
-	if err != nil {
-		return fmt.Errorf("opening the web gateway at %s: %w", n.cfg.Node.WebPort, err)
-	}
-	if err := config.WriteNodeURL(n.cfg.Dir, url); err != nil {
-		l.Close()
-		return err
-	}
-	h := webapi.New(webapi.Config{
+	return n.serveWeb(ctx, "web gateway", webapi.New(webapi.Config{
 		Files:    n.files,
 		Grid:     n.grid,
 		Nickname: n.cfg.Node.Nickname, NodeID: n.cert.TubID(),
 		K: n.cfg.Client.Needed, Happy: n.cfg.Client.Happy, N: n.cfg.Client.Total,
 		Convergence: n.identity.Convergence,
 		Ladder:      n.webLadder,
+		Introducers: n.introducers,
 		Stats:       n.figures,
 		Outage:      n.outage(),
 		Spool:       spool.Config{Dir: n.cfg.Node.TempDir},
 		Hosts:       []string{n.cfg.Node.WebHost},
 		Log:         n.log.With("part", "web"),
-	})
-	n.serve(ctx, "web gateway", func(ctx context.Context) error { return webapi.Serve(ctx, l, h) })
-	n.note("web gateway: %s", url)
+	}))
+}
+
+// startIntroducerPage opens the page of an introducer, where the configuration
+// asks for one.
+func (n *Node) startIntroducerPage(ctx context.Context) error {
+	if n.cfg.Node.WebPort == nil {
+		return nil
+	}
+	return n.serveWeb(ctx, "web page", webapi.NewIntroducer(webapi.IntroducerConfig{
+		Status:   n.intro.Status,
+		Nickname: n.cfg.Node.Nickname, NodeID: n.cert.TubID(),
+		Ladder: n.webLadder,
+		Hosts:  []string{n.cfg.Node.WebHost},
+		Log:    n.log.With("part", "web"),
+	}))
+}
+
+// serveWeb opens web.port and writes node.url, by which the command line finds
+// it.
+func (n *Node) serveWeb(ctx context.Context, what string, h *webapi.Handler) error {
+	l, url, err := n.openGateway(ctx)
+	if err != nil {
+		return fmt.Errorf("opening the %s at %s: %w", what, n.cfg.Node.WebPort, err)
+	}
+	if err := config.WriteNodeURL(n.cfg.Dir, url); err != nil {
+		l.Close()
+		return err
+	}
+	n.serve(ctx, what, func(ctx context.Context) error { return webapi.Serve(ctx, l, h) })
+	n.note("%s: %s", what, url)
 	return nil
 }
 

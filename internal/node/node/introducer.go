@@ -65,8 +65,3 @@ func (n *Node) introducerFURL(hints []furl.Hint) (furl.FURL, error) {
 	}
 	return f, err
 }
-
-// startIntroducerPage opens the page of an introducer.
-func (n *Node) startIntroducerPage(ctx context.Context) error {
-	return nil
-}

@@ -47,7 +47,7 @@ func awaitServers(t *testing.T, n *Node, want int) []grid.Status {
 		select {
 		case <-changed:
 		case <-late:
-			t.Fatalf("%d of %d servers connected: %+v; introducer: %+v", connected, want, n.grid.Status(), n.word.introducers()[0].Status())
+			t.Fatalf("%d of %d servers connected: %+v; introducer: %+v", connected, want, n.grid.Status(), n.introducers())
 		}
 	}
 }

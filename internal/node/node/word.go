@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 
 	"tahoe-go/internal/format/announce"
@@ -46,11 +47,15 @@ func (a *announcer) join(c *introducer.Client) error {
 	return c.Publish(*a.server)
 }
 
-// introducers returns the clients of all introducers.
-func (a *announcer) introducers() []*introducer.Client {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.clients[:len(a.clients):len(a.clients)]
+// introducers says how each introducer is doing.
+func (n *Node) introducers() (all []introducer.ClientStatus) {
+	n.word.mu.Lock()
+	clients := slices.Clone(n.word.clients)
+	n.word.mu.Unlock()
+	for _, c := range clients {
+		all = append(all, c.Status())
+	}
+	return all
 }
 
 // startIntroducerClients hears of storage servers from the introducers, and of
