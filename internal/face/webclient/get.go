@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
-	"strings"
 
 	"tahoe-go/internal/format/caps"
 )
@@ -20,13 +18,17 @@ type Range struct {
 
 // GetOptions tune a Get. The zero value is useful.
 type GetOptions struct {
+	Path     []string // from the cap to the file, if the cap is a directory's
 	Range    Range
 	Progress func(Progress) // called after each piece written, from the calling goroutine; nil: none
 }
 
-// Get writes the file that c stands for to w and returns how many bytes it
-// wrote. Errors are *Error, *UnreachableError (also when the file broke off),
-// what writing to w said, or ctx's.
+// ErrDirectory: what should have been a file is a directory.
+var ErrDirectory = errors.New("it is a directory")
+
+// Get writes the file that cap stands for, or leads to, to w and returns how
+// many bytes it wrote. Errors are *Error, *UnreachableError (also when the
+// file broke off), ErrDirectory, what writing to w said, or ctx's.
 func (c *Client) Get(ctx context.Context, cap caps.Cap, w io.Writer, o GetOptions) (int64, error) {
 	header := http.Header{"Accept": {"*/*"}}
 	ranged := o.Range != Range{}
@@ -37,11 +39,14 @@ func (c *Client) Get(ctx context.Context, cap caps.Cap, w io.Writer, o GetOption
 		}
 		header.Set("Range", spec)
 	}
-	resp, err := c.do(ctx, http.MethodGet, "/uri/"+quote(cap), nil, 0, header)
+	resp, err := c.do(ctx, http.MethodGet, Place{cap, o.Path}.url(), nil, 0, header)
 	if err != nil {
 		return 0, err
 	}
 	defer resp.Body.Close()
+	if resp.Header.Get("Accept-Ranges") == "" && (len(o.Path) > 0 || caps.IsDir(cap)) {
+		return 0, ErrDirectory // of all answers only files have ranges
+	}
 	if ranged && resp.StatusCode != http.StatusPartialContent {
 		return 0, &Error{Status: http.StatusRequestedRangeNotSatisfiable, Sentence: "The file has no such range."}
 	}
@@ -58,9 +63,6 @@ func (c *Client) Get(ctx context.Context, cap caps.Cap, w io.Writer, o GetOption
 	}
 	return out.n, nil
 }
-
-// quote makes a cap fit for the path of a URL.
-func quote(c caps.Cap) string { return strings.ReplaceAll(url.QueryEscape(c.Reveal()), "+", "%20") }
 
 // writer counts, and tells its own errors from those of the network.
 type writer struct {

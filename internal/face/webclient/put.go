@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"tahoe-go/internal/format/caps"
+	"tahoe-go/internal/kit/redact"
 )
 
 // Progress is how far a transfer is.
@@ -25,8 +25,12 @@ type Progress struct {
 
 // PutOptions tune a Put. The zero value is useful.
 type PutOptions struct {
-	Format   string         // "CHK" or empty; others as the gateway supports them
-	Progress func(Progress) // called a few times each second, from other goroutines but one at a time; nil: none
+	Format  string  // "CHK", "SDMF", "MDMF"; empty: CHK, or as what is there already
+	Replace Replace // for PutAt
+	// PrivateKey is the RSA key of a new mutable file: PKCS#8 as DER in
+	// base64. Zero: a new one.
+	PrivateKey redact.Secret
+	Progress   func(Progress) // called a few times each second, from other goroutines but one at a time; nil: none
 }
 
 // operationHeader names an upload, so that its progress can be asked for.
@@ -37,31 +41,31 @@ const operationHeader = "X-Tahoe-Operation"
 // said, or ctx's. An r that gives other than size bytes is an error. After an
 // error a Read of r may still be under way, but no other begins.
 func (c *Client) Put(ctx context.Context, r io.Reader, size int64, o PutOptions) (caps.Cap, error) {
+	cap, _, err := c.PutAt(ctx, Place{}, r, size, o)
+	return cap, err
+}
+
+// PutAt does the same and links the file at a place, or writes over the
+// mutable file that is there. Directories that lead there are made. created
+// is false if something was there.
+func (c *Client) PutAt(ctx context.Context, at Place, r io.Reader, size int64, o PutOptions) (cap caps.Cap, created bool, err error) {
 	var id [16]byte
 	rand.Read(id[:])
 	operation := fmt.Sprintf("%x", id)
-	path := "/uri"
-	if o.Format != "" {
-		path += "?format=" + o.Format
+	a := args{}.with("format", o.Format).with("private-key", o.PrivateKey.Reveal())
+	if at.Cap != nil {
+		a = a.with("replace", string(o.Replace))
 	}
 	src := &reader{r: r}
 	stop := c.watch(ctx, operation, src, size, o.Progress)
-	resp, err := c.do(ctx, http.MethodPut, path, src, max(size, -1), http.Header{operationHeader: {operation}})
+	resp, err := c.do(ctx, http.MethodPut, a.after(at.url()), src, max(size, -1), http.Header{operationHeader: {operation}})
 	stop()
 	src.left.Store(true)
 	if err != nil {
-		return nil, src.explain(err, size)
+		return nil, false, src.explain(err, size)
 	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, caps.MaxLength+1))
-	if err != nil {
-		return nil, unreachable(ctx, err)
-	}
-	cap := caps.Keep(strings.TrimSpace(string(text)), caps.Anywhere)
-	if _, unknown := cap.(caps.Unknown); unknown {
-		return nil, errors.New("the gateway answered with something that is not a cap")
-	}
-	return cap, nil
+	cap, err = capAnswer(ctx, resp)
+	return cap, resp.StatusCode == http.StatusCreated || at.Cap == nil, err
 }
 
 // reader counts what is sent, and remembers why it could not be read.

@@ -3,7 +3,8 @@
 //
 // It reaches this machine only (netx.Loopback) unless another network is
 // handed in, follows no redirect and tries nothing twice. It knows nothing of
-// servers or shares. Start with New, Client.Put and Client.Get.
+// servers or shares. Start with New, Client.Put, Client.Get and Client.Look;
+// Client.SetChildren and Client.Mkdir change directories.
 package webclient
 
 import (
@@ -46,6 +47,7 @@ type Config struct {
 // Client is a gateway as its clients see it. It may be used concurrently.
 type Client struct {
 	base string // without a slash at the end
+	unix bool   // the gateway is at a unix socket
 	poll time.Duration
 	http *http.Client
 }
@@ -62,7 +64,7 @@ func New(c Config) (*Client, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the gateway's address (node.url): %w", err)
 	}
-	return &Client{base: base, poll: c.Poll, http: netx.HTTPClient(c.Network, addr, nil, netx.HTTPOptions{MaxConns: 16})}, nil
+	return &Client{base: base, unix: addr.Kind == netx.Unix, poll: c.Poll, http: netx.HTTPClient(c.Network, addr, nil, netx.HTTPOptions{MaxConns: 16})}, nil
 }
 
 // place returns where to dial and what URLs begin with.
@@ -112,7 +114,7 @@ func (e *UnreachableError) Error() string {
 // Unwrap returns the cause.
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
-// do sends a request and returns an answer of status 200 or 206, whose body is
+// do sends a request and returns an answer of status 200, 201 or 206, whose body is
 // to be closed. path has caps escaped already.
 func (c *Client) do(ctx context.Context, method, path string, body io.Reader, size int64, header http.Header) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
@@ -136,11 +138,12 @@ func (c *Client) do(ctx context.Context, method, path string, body io.Reader, si
 	if err != nil {
 		return nil, unreachable(ctx, err)
 	}
-	if resp.StatusCode != http.StatusOK && resp.StatusCode != http.StatusPartialContent {
-		defer resp.Body.Close()
-		return nil, readError(resp)
+	switch resp.StatusCode {
+	case http.StatusOK, http.StatusCreated, http.StatusPartialContent:
+		return resp, nil
 	}
-	return resp, nil
+	defer resp.Body.Close()
+	return nil, readError(resp)
 }
 
 // unreachable drops the URL that net/http puts into its errors.
