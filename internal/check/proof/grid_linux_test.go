@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -33,6 +34,7 @@ func TestAnonymousGrid(t *testing.T) {
 	step("servers", g.startServers)
 	step("roads", g.takeRoads)
 	step("isolation", g.checkIsolation)
+	step("in the clear and as an onion", g.bothServer)
 	step("put across an outage", g.putAcrossOutage)
 	step("get across an outage", g.getAcrossOutage)
 	step("without tor", g.withoutTor)
@@ -155,9 +157,14 @@ func (n *node) announced(t *testing.T) {
 	}
 }
 
-// torsocks is what it leaves in the environment.
+// torsocks is how the program is started under torsocks: by that, or where it
+// is not installed, with what it leaves in the environment.
 func (g *grid) torsocks() []string {
-	return []string{"LD_PRELOAD=libtorsocks.so", "TORSOCKS_TOR_ADDRESS=" + g.tcpTor.SOCKS.Host, "TORSOCKS_TOR_PORT=" + strconv.Itoa(g.tcpTor.SOCKS.Port)}
+	host, port := g.tcpTor.SOCKS.Host, strconv.Itoa(g.tcpTor.SOCKS.Port)
+	if path, err := exec.LookPath("torsocks"); err == nil {
+		return []string{path, "--address", host, "--port", port}
+	}
+	return []string{"LD_PRELOAD=libtorsocks.so", "TORSOCKS_TOR_ADDRESS=" + host, "TORSOCKS_TOR_PORT=" + port}
 }
 
 func freePort(t *testing.T) int {
@@ -179,9 +186,9 @@ type road struct {
 	name    string
 	options []string // of create-client
 	config  string   // lines that the user adds
-	env     []string
-	clear   bool // it also uses servers on the clear network, through an exit
-	start   bool // with start, restart and stop instead of run
+	env     []string // what stands before the program: variables, torsocks
+	clear   bool     // it also uses servers on the clear network, through an exit
+	start   bool     // with start, restart and stop instead of run
 
 	client *node
 }
@@ -194,6 +201,7 @@ func (g *grid) allRoads() []*road {
 		{name: "unix", options: []string{"--hide-ip"}, config: unix, clear: true},
 		{name: "tcp", options: []string{"--hide-ip"}, config: tcp + "control.port = tcp:" + hostPort(g.tcpTor.Control) + "\n", clear: true},
 		{name: "tor_only", config: unix + "[node]\ntor_only.enabled = true\n", clear: true},
+		{name: "tor_only by port", config: tcp + "[node]\ntor_only.enabled = true\n"},
 		// A configuration of that time, which wishes for nothing.
 		{name: "torsocks", start: true, clear: true, env: g.torsocks(), config: "[node]\ntub.port = 8098\ntub.location = client.fakelocation:0\n"},
 	}

@@ -53,8 +53,8 @@ type node struct {
 	w                 *world
 	name              string
 	dir               string
-	env               []string
-	open              bool // runs outside the lab: a server on the clear network
+	env               []string // what stands before the program: variables, torsocks
+	open              bool     // runs outside the lab: a server on the clear network
 }
 
 func newWorld(t *testing.T) *world {
@@ -134,7 +134,7 @@ func (w *world) zero(t *testing.T) {
 // command is a run of the program in the lab.
 type command struct {
 	args  []string
-	env   []string
+	env   []string // what stands before the program: variables, torsocks
 	stdin string
 	open  bool // outside the lab
 }
@@ -154,8 +154,8 @@ func (w *world) do(ctx context.Context, c command) (stdout, stderr string, err e
 	return out.String(), errs.String(), err
 }
 
-// wrapped begins a command line in the lab, or beside it, with variables that
-// only the program itself is to see.
+// wrapped begins a command line in the lab, or beside it, with what is for the
+// program alone: variables, or torsocks.
 func (w *world) wrapped(env []string, open bool) []string {
 	var argv []string
 	if !open {
