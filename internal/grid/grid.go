@@ -107,7 +107,7 @@ func (g *Grid) Add(k Known) {
 	if old != nil {
 		from = old.from
 	}
-	k.heard = time.Now()
+	k.heard, k.NURLs, k.Seed = time.Now(), slices.Clone(k.NURLs), bytes.Clone(k.Seed)
 	from[k.Source] = k
 	best := choose(from)
 	if old != nil && old.known.sameAs(best) {

@@ -25,6 +25,7 @@ import (
 
 	"tahoe-go/internal/check/leakcheck"
 	"tahoe-go/internal/file/immutable"
+	"tahoe-go/internal/grid"
 	"tahoe-go/internal/network/memnet"
 	"tahoe-go/internal/network/netx"
 	"tahoe-go/internal/storage"
@@ -47,6 +48,8 @@ type Config struct {
 	Wrap func(i int, s storage.Server) storage.Server
 	// Onion gives the servers onion names, so that clients wait as over Tor.
 	Onion bool
+	// Protocols are those that the servers announce. nil: GBS.
+	Protocols []grid.Protocol
 
 	Link     memnet.Link // between any two hosts
 	Patience immutable.Patience
@@ -90,6 +93,9 @@ func New(t testing.TB, c Config) *Grid {
 	setDefault(&c.K, 3)
 	setDefault(&c.Happy, 7)
 	setDefault(&c.N, 10)
+	if c.Protocols == nil {
+		c.Protocols = []grid.Protocol{grid.GBS}
+	}
 	g := &Grid{t: t, c: c, Net: memnet.New(nil), announced: map[netx.Addr]bool{}, secrets: map[string]string{}}
 	g.log = slog.New(slog.NewTextHandler(&g.said, &slog.HandlerOptions{Level: slog.LevelDebug, AddSource: true}))
 	g.Net.SetDefault(c.Link)

@@ -10,13 +10,16 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
+	"net"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
 	"tahoe-go/internal/format/furl"
 	"tahoe-go/internal/grid"
 	"tahoe-go/internal/kit/redact"
+	"tahoe-go/internal/network/foolscap"
 	"tahoe-go/internal/network/memnet"
 	"tahoe-go/internal/network/netx"
 	"tahoe-go/internal/network/tor/onion"
@@ -24,6 +27,7 @@ import (
 	"tahoe-go/internal/storage"
 	"tahoe-go/internal/storage/diskstore"
 	"tahoe-go/internal/storage/faultstore"
+	"tahoe-go/internal/storage/foolscapstore"
 	"tahoe-go/internal/storage/gbs"
 	"tahoe-go/internal/storage/memstore"
 )
@@ -40,14 +44,18 @@ type Server struct {
 	// hangs, fails, refuses or lies while its machine and network are well.
 	Faults *faultstore.Store
 
-	g     *Grid
-	cert  tubcert.Cert
-	inUse storage.Server // Faults, or what Config.Wrap made of it
-	stop  func()
+	g        *Grid
+	cert     tubcert.Cert
+	swissnum redact.Secret
+	inUse    storage.Server // Faults, or what Config.Wrap made of it
+	stop     func()
 }
 
-// port is where every server listens, on its own host.
-const port = 443
+// Where every server listens, on its own host.
+const (
+	port         = 443
+	foolscapPort = 3457
+)
 
 // certs are made once: they are public, and take no part in what is tested.
 var certs struct {
@@ -101,11 +109,20 @@ func (g *Grid) newServer(i int, cert tubcert.Cert) *Server {
 	swissnum := fmt.Sprintf("swissnum-of-%s-zzzzzzzzzz", name)
 	g.Secret(name+"'s swissnum", swissnum)
 	s := &Server{Name: name, g: g, cert: cert, Host: g.Net.Host(host)}
-	s.Known = grid.Known{
-		ID: "v0-" + name, Name: name, Seed: []byte(name), LeaseSeed: [20]byte{byte(i)}, Source: "gridtest",
-		NURLs: []furl.NURL{{SPKI: cert.SPKI(), Tor: g.c.Onion, Host: host, Port: port, Swissnum: redact.New(swissnum)}},
+	s.swissnum = redact.New(swissnum)
+	s.Known = grid.Known{ID: "v0-" + name, Name: name, Seed: []byte(name), LeaseSeed: [20]byte{byte(i)}, Source: "gridtest"}
+	if slices.Contains(g.c.Protocols, grid.GBS) {
+		s.Known.NURLs = []furl.NURL{{SPKI: cert.SPKI(), Tor: g.c.Onion, Host: host, Port: port, Swissnum: s.swissnum}}
+		g.Announce(netx.Addr{Host: host, Port: port})
 	}
-	g.Announce(netx.Addr{Host: host, Port: port})
+	if slices.Contains(g.c.Protocols, grid.Foolscap) {
+		h := furl.Hint{Kind: furl.TCP, Host: host, Port: foolscapPort}
+		if g.c.Onion {
+			h.Kind = furl.Tor
+		}
+		s.Known.FURL = furl.FURL{TubID: cert.TubID(), Hints: []furl.Hint{h}, Swissnum: s.swissnum}
+		g.Announce(netx.Addr{Host: host, Port: foolscapPort})
+	}
 	s.openStore(i)
 	s.Faults = faultstore.New(s.Store)
 	s.inUse = s.Faults
@@ -136,15 +153,35 @@ func (s *Server) openStore(i int) {
 
 // Start serves again after Stop, over the same shares.
 func (s *Server) Start() {
+	var stops []func()
+	if len(s.Known.NURLs) > 0 {
+		stops = append(stops, s.startGBS())
+	}
+	if s.Known.FURL.TubID != "" {
+		stops = append(stops, s.startFoolscap())
+	}
+	s.stop = sync.OnceFunc(func() {
+		for _, stop := range stops {
+			stop()
+		}
+	})
+}
+
+func (s *Server) listen(port int) net.Listener {
 	l, err := s.Host.Listen(context.Background(), netx.Addr{Kind: netx.TCP, Port: port})
 	if err != nil {
 		s.g.t.Fatalf("gridtest: %v", err)
 	}
-	h := gbs.NewHandler(gbs.HandlerConfig{Server: s.inUse, Swissnum: s.Known.NURLs[0].Swissnum, Log: s.g.log.With("server", s.Name), Grace: time.Second})
+	return l
+}
+
+func (s *Server) startGBS() (stop func()) {
+	l := s.listen(port)
+	h := gbs.NewHandler(gbs.HandlerConfig{Server: s.inUse, Swissnum: s.swissnum, Log: s.g.log.With("server", s.Name), Grace: time.Second})
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- gbs.Serve(ctx, l, s.cert, h) }()
-	s.stop = sync.OnceFunc(func() {
+	return func() {
 		cancel()
 		if err := <-served; err != nil {
 			s.g.t.Errorf("gridtest: %s: %v", s.Name, err)
@@ -152,7 +189,32 @@ func (s *Server) Start() {
 		if err := h.Close(context.Background()); err != nil {
 			s.g.t.Errorf("gridtest: %s: ending its uploads: %v", s.Name, err)
 		}
-	})
+	}
+}
+
+func (s *Server) startFoolscap() (stop func()) {
+	l := s.listen(foolscapPort)
+	log := s.g.log.With("server", s.Name)
+	h := foolscapstore.NewHandler(foolscapstore.HandlerConfig{Server: s.inUse, NodeID: s.cert.TubIDBytes(), Log: log})
+	tub, err := foolscap.New(foolscap.Config{Cert: s.cert, Hints: s.Known.FURL.Hints, Log: log})
+	if err != nil {
+		s.g.t.Fatalf("gridtest: %v", err)
+	}
+	tub.Register(s.swissnum, h.Object())
+	served := make(chan error, 1)
+	go func() { served <- tub.ServeListener(l) }()
+	return func() {
+		l.Close()
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		tub.Close(ctx)
+		if err := <-served; err != nil {
+			s.g.t.Errorf("gridtest: %s: %v", s.Name, err)
+		}
+		if err := h.Close(context.Background()); err != nil {
+			s.g.t.Errorf("gridtest: %s: ending its uploads: %v", s.Name, err)
+		}
+	}
 }
 
 // Stop ends the server's program: connections end, dials are refused, uploads
