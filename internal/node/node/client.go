@@ -14,7 +14,7 @@ import (
 
 // startClient connects to the servers of private/servers.yaml. A node without
 // a web gateway stores and fetches for nobody: it connects to no one.
-func (n *Node) startClient(ctx context.Context) error {
+func (n *Node) startClient(context.Context) error {
 	if n.cfg.Node.WebPort == nil {
 		return nil
 	}
@@ -28,9 +28,6 @@ func (n *Node) startClient(ctx context.Context) error {
 		Open: pool.Open, TCP: netx.Carrier(n.cfg.Connections.TCP), ForceFoolscap: n.cfg.Client.ForceFoolscap, Log: log,
 	})
 	n.onClose(func() error { n.grid.Close(); return pool.Close() })
-	if n.tor != nil {
-		n.serve(ctx, "watching Tor", n.retryWithTor)
-	}
 	for _, s := range n.cfg.Servers {
 		k, err := knownServer(s)
 		if err != nil {
@@ -84,6 +81,11 @@ func (n *Node) slowest() netx.Hints {
 		}
 		for _, h := range s.FURL.Hints {
 			see(hintAddr(h))
+		}
+	}
+	for _, s := range n.grid.Status() { // what is in the caches
+		if s.Address != "tcp" {
+			see(netx.Addr{Kind: netx.Tor})
 		}
 	}
 	if len(n.cfg.Introducers) > 0 && n.tor != nil {

@@ -18,7 +18,7 @@ type Rung = tor.Rung
 func (n *Node) Ladder() []Rung {
 	rungs := n.lowerRungs()
 	if n.grid != nil {
-		rungs = append(rungs, serversRung(n.grid.Status(), n.cfg.Client.Happy))
+		rungs = append(rungs, serversRung(n.grid.Status(), n.cfg.Client.Happy, len(n.cfg.Introducers)))
 	}
 	return rungs
 }
@@ -26,8 +26,8 @@ func (n *Node) Ladder() []Rung {
 // lowerRungs is the ladder less the servers.
 func (n *Node) lowerRungs() []Rung {
 	var rungs []Rung
-	if n.tor != nil {
-		rungs = append(rungs, n.tor.Status().Rungs()...)
+	if t, _ := n.torNow(); t != nil {
+		rungs = append(rungs, t.Status().Rungs()...)
 	}
 	if r, _, _ := n.lock.look(); r.Name != "" {
 		rungs = append(rungs, r)
@@ -59,10 +59,11 @@ func (n *Node) figures() (counters, gauges map[string]float64) {
 	if r, _, _ := n.lock.look(); r.Name != "" {
 		yes("lockdown.holds", r.State == tor.OK)
 	}
-	if n.tor == nil {
+	t, _ := n.torNow()
+	if t == nil {
 		return counters, gauges
 	}
-	l := n.tor.Status()
+	l := t.Status()
 	counters["tor.control_connections"] = float64(l.Connects)
 	yes("tor.found", l.SOCKS != netx.Addr{})
 	yes("tor.controlled", l.Control != netx.Addr{})
@@ -82,8 +83,8 @@ func (n *Node) figures() (counters, gauges map[string]float64) {
 const serversName = "servers"
 
 // serversRung says how many servers answer, and whether that is enough to
-// store files.
-func serversRung(servers []grid.Status, happy int) Rung {
+// store files. So many introducers may tell of more.
+func serversRung(servers []grid.Status, happy, introducers int) Rung {
 	r := Rung{Name: serversName, State: tor.OK}
 	connected, trying := 0, 0
 	for _, s := range servers {
@@ -96,6 +97,8 @@ func serversRung(servers []grid.Status, happy int) Rung {
 	}
 	r.Text = fmt.Sprintf("storage servers: %d of %d connected", connected, len(servers))
 	switch {
+	case len(servers) == 0 && introducers > 0:
+		r.State, r.Text = tor.Waiting, "storage servers: none known yet; waiting for the introducer to tell of some"
 	case len(servers) == 0:
 		r.State, r.Text = tor.Failed, "storage servers: none known; add one with: tahoe add-server FILE"
 	case connected >= happy:
@@ -108,14 +111,34 @@ func serversRung(servers []grid.Status, happy int) Rung {
 	return r
 }
 
-// retryWithTor has the servers tried at once whenever the way through Tor
+// watchTor has everybody tried at once whenever the way through Tor opens.
+func (n *Node) watchTor(ctx context.Context) error {
+	if (n.tor != nil || n.late != nil) && (n.grid != nil || len(n.cfg.Introducers) > 0) {
+		n.serve(ctx, "watching Tor", n.retryWithTor)
+	}
+	return nil
+}
+
+// retryWithTor has servers and introducers tried when the way through Tor
 // opens, instead of when their time comes.
 func (n *Node) retryWithTor(ctx context.Context) error {
+	t, came := n.torNow()
+	if t == nil {
+		select {
+		case <-came:
+			t, _ = n.torNow()
+		case <-ctx.Done():
+			return nil
+		}
+	}
 	ready := false
 	for {
-		now, changed := n.tor.Watch()
+		now, changed := t.Watch()
 		if now.Ready() && !ready {
-			n.grid.Retry()
+			n.word.retry()
+			if n.grid != nil {
+				n.grid.Retry()
+			}
 		}
 		ready = now.Ready()
 		select {
@@ -131,8 +154,10 @@ func (n *Node) narrate(ctx context.Context, say *teller) {
 	var told narration
 	for {
 		var torChanged, gridChanged <-chan struct{}
-		if n.tor != nil {
-			_, torChanged = n.tor.Watch()
+		if t, came := n.torNow(); t != nil {
+			_, torChanged = t.Watch()
+		} else {
+			torChanged = came
 		}
 		if n.grid != nil {
 			gridChanged = n.grid.Watch()

@@ -63,7 +63,7 @@ func TestServersRung(t *testing.T) {
 		{is(grid.Connected, grid.Connecting), tor.Waiting, "1 of 2 connected"},
 		{is(grid.Connected, grid.Disconnected), tor.Failed, "1 of 2 connected; to store files, 2 must be"},
 	} {
-		if r := serversRung(tt.servers, 2); r.State != tt.state || !strings.Contains(r.Text, tt.text) {
+		if r := serversRung(tt.servers, 2, 0); r.State != tt.state || !strings.Contains(r.Text, tt.text) {
 			t.Errorf("%v: %+v, want %s %q", tt.servers, r, tt.state, tt.text)
 		}
 	}

@@ -25,6 +25,10 @@ func (n *Node) openNetwork(ctx context.Context) error {
 		}
 		n.tor, routes.Tor = t, t
 		n.onClose(t.Close)
+	} else if mayNeedTor(n.cfg) {
+		n.late = newLateTor(func() (*tor.Tor, error) { return tor.Start(context.WithoutCancel(ctx), n.torConfig()) })
+		routes.Tor = n.late
+		n.onClose(n.late.Close)
 	}
 	var err error
 	n.network, err = netx.New(netx.Policy{
@@ -50,6 +54,12 @@ func needsTor(c *config.Config) bool {
 			return slices.ContainsFunc(s.FURL.Hints, onion) || s.Handlers["tcp"] == string(netx.ViaTor) ||
 				slices.ContainsFunc(s.AllNURLs(), func(u furl.NURL) bool { return u.Tor || furl.IsOnion(u.Host) })
 		})
+}
+
+// mayNeedTor reports whether a node that needs no Tor yet may hear of servers
+// that it does need it for.
+func mayNeedTor(c *config.Config) bool {
+	return c.Tor.Enabled && len(c.Introducers) > 0 && c.Node.WebPort != nil
 }
 
 func (n *Node) torConfig() tor.Config {

@@ -130,6 +130,7 @@ type Node struct {
 	network  netx.Network
 	torsocks torsocks.Settings
 	tor      *tor.Tor // nil: not needed
+	late     *lateTor // nil: tor is not, or there is nobody to hear of who needs it
 	lock     lock
 	tub      *foolscap.Tub // of the certificate: what others know this node by
 	word     announcer
@@ -157,7 +158,7 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (*Node, error) {
 	case config.IntroducerNode:
 		steps = append(steps, n.startIntroducer, n.startIntroducerPage)
 	default:
-		steps = append(steps, n.startStorage, n.startClient, n.startIntroducerClients, n.startFiles, n.startGateway)
+		steps = append(steps, n.startStorage, n.startClient, n.startIntroducerClients, n.watchTor, n.startFiles, n.startGateway)
 	}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {

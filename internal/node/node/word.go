@@ -47,6 +47,15 @@ func (a *announcer) join(c *introducer.Client) error {
 	return c.Publish(*a.server)
 }
 
+// retry has the introducers connected to at once.
+func (a *announcer) retry() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, c := range a.clients {
+		c.Retry()
+	}
+}
+
 // introducers says how each introducer is doing.
 func (n *Node) introducers() (all []introducer.ClientStatus) {
 	n.word.mu.Lock()
