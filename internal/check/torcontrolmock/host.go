@@ -24,6 +24,7 @@ type Host struct {
 	mu        sync.Mutex // guards below
 	listeners map[string]*listener
 	denied    map[string]bool
+	cut       map[string]Cut
 	dials     []netx.Addr
 	nextPort  int
 }
@@ -32,7 +33,25 @@ var _ netx.Network = (*Host)(nil)
 
 // NewHost returns a machine on which nobody listens.
 func NewHost() *Host {
-	return &Host{listeners: map[string]*listener{}, denied: map[string]bool{}, nextPort: 40000}
+	return &Host{listeners: map[string]*listener{}, denied: map[string]bool{}, cut: map[string]Cut{}, nextPort: 40000}
+}
+
+// Cut is what becomes of new connections to an address.
+type Cut int
+
+// The ways to cut off an address.
+const (
+	Whole    Cut = iota // it is not
+	Refused             // nobody listens there
+	Filtered            // nothing comes back, ever
+)
+
+// Cut cuts off an address, or makes it whole again. Connections that stand are
+// left alone.
+func (h *Host) Cut(a netx.Addr, how Cut) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.cut[a.String()] = how
 }
 
 // Deny makes dialling a fail for want of permission.
@@ -54,9 +73,14 @@ func (h *Host) Dial(ctx context.Context, a netx.Addr) (net.Conn, error) {
 	a.Isolation = ""
 	h.mu.Lock()
 	h.dials = append(h.dials, a)
-	l, denied := h.listeners[a.String()], h.denied[a.String()]
+	l, denied, cut := h.listeners[a.String()], h.denied[a.String()], h.cut[a.String()]
 	h.mu.Unlock()
 	switch {
+	case cut == Filtered:
+		<-ctx.Done()
+		return nil, ctx.Err()
+	case cut == Refused:
+		return nil, dialError(a, syscall.ECONNREFUSED)
 	case denied:
 		return nil, dialError(a, syscall.EACCES)
 	case l == nil && a.Kind == netx.Unix:

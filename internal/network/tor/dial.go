@@ -70,7 +70,10 @@ func (t *Tor) dialProxy(ctx context.Context) (net.Conn, error) {
 		err := error(nil)
 		if l.SOCKS != (netx.Addr{}) {
 			var c net.Conn
-			if c, err = t.dialLocal(ctx, l.SOCKS); err == nil {
+			near, cancel := context.WithTimeout(ctx, commandTime)
+			c, err = t.dialLocal(near, l.SOCKS)
+			cancel()
+			if err == nil {
 				return c, nil
 			}
 			if l.Problem == "" {

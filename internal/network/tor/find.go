@@ -71,36 +71,46 @@ func (e *NotFoundError) Unwrap() []error {
 }
 
 func (e *NotFoundError) Error() string {
-	var places []string
-	var denied, shut *netx.Addr
+	var denied *netx.Addr
 	for _, l := range e.Looked {
-		if at := l.At.String(); !slices.Contains(places, at) {
-			places = append(places, at)
-		}
 		if auth, ok := errors.AsType[*control.AuthError](l.Err); ok {
 			return auth.Error()
 		}
-		switch {
-		case !errors.Is(l.Err, fs.ErrPermission):
-		case l.At.Kind == netx.Unix && denied == nil:
+		if denied == nil && l.At.Kind == netx.Unix && errors.Is(l.Err, fs.ErrPermission) {
 			denied = &l.At
-		case l.At.Kind != netx.Unix && shut == nil: // ports have no permissions
-			shut = &l.At
 		}
 	}
 	if denied != nil {
 		return fmt.Sprintf("Tor is running but you may not control it: %s is closed to you. On Debian: sudo adduser $USER debian-tor, then log in again. (Only servers need this; clients need just SOCKS.)", denied)
 	}
-	var odd string
+	return "Tor is not running. Looked at " + strings.Join(e.places(), ", ") + "." + e.oddities() + " Start tor, or let the node launch its own ([tor] launch = true)."
+}
+
+// places are where tor was looked for, each once.
+func (e *NotFoundError) places() (places []string) {
+	for _, l := range e.Looked {
+		if at := l.At.String(); !slices.Contains(places, at) {
+			places = append(places, at)
+		}
+	}
+	return places
+}
+
+// oddities are sentences on what is there instead, or in the way.
+func (e *NotFoundError) oddities() (odd string) {
+	shut := false
 	for _, l := range e.Looked {
 		if errors.Is(l.Err, socks.ErrNotTor) || errors.Is(l.Err, socks.ErrProtocol) || errors.Is(l.Err, control.ErrNotTor) {
 			odd += fmt.Sprintf(" (Something that is not Tor answers at %s.)", l.At)
 		}
 	}
-	if shut != nil {
-		odd += fmt.Sprintf(" (The kernel's lock-down keeps this process from %s: if Tor has moved there, restart the node.)", shut)
+	for _, l := range e.Looked {
+		if l.At.Kind != netx.Unix && errors.Is(l.Err, fs.ErrPermission) && !shut { // ports have no permissions
+			shut = true
+			odd += fmt.Sprintf(" (The kernel's lock-down keeps this process from %s: if Tor has moved there, restart the node.)", l.At)
+		}
 	}
-	return "Tor is not running. Looked at " + strings.Join(places, ", ") + "." + odd + " Start tor, or let the node launch its own ([tor] launch = true)."
+	return odd
 }
 
 // dialLocal connects to tor. Only an address that the operator has written may

@@ -3,11 +3,11 @@ package tor
 import (
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"tahoe-go/internal/network/netx"
@@ -135,7 +135,7 @@ func (t *Tor) controlled(ctx context.Context, c *control.Conn, at netx.Addr) err
 		return err
 	}
 	socks, err := t.chooseSOCKS(ctx, c)
-	if err != nil {
+	if err != nil && !t.servesAnyway(ctx, c) {
 		return err
 	}
 	if t.proc != nil {
@@ -145,9 +145,22 @@ func (t *Tor) controlled(ctx context.Context, c *control.Conn, at netx.Addr) err
 	t.board.update(func(l *Ladder) {
 		l.attempts++
 		l.Connects++
-		l.Control, l.SOCKS, l.Problem = at, socks, ""
+		l.Control, l.SOCKS, l.Problem = at, socks, words(err)
 	})
 	return t.stay(ctx, c)
+}
+
+// servesAnyway reports whether a tor without a SOCKS port is one to stay with:
+// onion services need none, and would end with the connection.
+func (t *Tor) servesAnyway(ctx context.Context, c *control.Conn) bool {
+	return ctx.Err() == nil && c.Err() == nil && !t.cfg.Launch && t.serves()
+}
+
+func words(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // places says where tor may listen, one place for each tor there may be,
@@ -306,24 +319,36 @@ func (t *Tor) chooseSOCKS(ctx context.Context, c *control.Conn) (netx.Addr, erro
 	if t.cfg.SOCKS != (netx.Addr{}) {
 		return t.cfg.SOCKS, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, commandTime)
-	defer cancel()
-	listeners := socksOf(ctx, c)
+	asking, cancel := context.WithTimeout(ctx, commandTime)
+	listeners := socksOf(asking, c)
+	cancel()
 	if t.cfg.Launch { // no need to prove that it is Tor
 		if len(listeners) == 0 {
 			return netx.Addr{}, errors.New("the tor that we launched opened no SOCKS port")
 		}
 		return listeners[0], nil
 	}
-	if at, err := t.findSOCKS(ctx, listeners); err == nil {
-		return at, nil
+	// tor may not say (a filter before it), or not let us there.
+	for _, a := range anywhere.socks {
+		if !slices.Contains(listeners, a) {
+			listeners = append(listeners, a)
+		}
 	}
-	// tor does not say (a filter before it), or will not let us there.
-	at, err := t.findSOCKS(ctx, anywhere.socks)
-	if err != nil {
-		return at, fmt.Errorf("tor's control port answers, but there is no SOCKS port: %w", err)
+	at, err := t.findSOCKS(ctx, listeners)
+	if none, ok := errors.AsType[*NotFoundError](err); ok {
+		return netx.Addr{}, &noSOCKSError{none}
 	}
-	return at, nil
+	return at, err
+}
+
+// noSOCKSError is a tor that can be controlled, and connects to nobody.
+type noSOCKSError struct{ none *NotFoundError }
+
+func (e *noSOCKSError) Unwrap() error { return e.none }
+
+func (e *noSOCKSError) Error() string {
+	return "tor's control port answers, but no SOCKS port does. Looked at " + strings.Join(e.none.places(), ", ") + "." + e.none.oddities() +
+		" Until there is one, nothing can be reached; torrc has a line for it: SocksPort 9050."
 }
 
 // stay keeps the onion services published and watches the connection until it
@@ -344,7 +369,11 @@ func (t *Tor) stay(ctx context.Context, c *control.Conn) error {
 			return ctx.Err()
 		case <-t.added:
 		case <-beat.C:
-			if err := t.refresh(ctx, c); err != nil {
+			look := t.refresh
+			if l, _ := t.board.look(); l.SOCKS == (netx.Addr{}) {
+				look = t.recheck
+			}
+			if err := look(ctx, c); err != nil {
 				return err
 			}
 		case <-t.kick:
@@ -358,12 +387,12 @@ func (t *Tor) stay(ctx context.Context, c *control.Conn) error {
 // recheck looks for the SOCKS port again: a dial found nobody there.
 func (t *Tor) recheck(ctx context.Context, c *control.Conn) error {
 	at, err := t.chooseSOCKS(ctx, c)
-	if err != nil {
+	if err != nil && !t.servesAnyway(ctx, c) {
 		return err
 	}
 	t.board.update(func(l *Ladder) {
 		l.attempts++
-		l.SOCKS = at
+		l.SOCKS, l.Problem = at, words(err)
 	})
 	return t.refresh(ctx, c)
 }

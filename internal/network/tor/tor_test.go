@@ -610,6 +610,82 @@ func TestHundredRestarts(t *testing.T) {
 	})
 }
 
+// TestSOCKSLost: the SOCKS port is away, or behind a filter, and the control
+// port is not. Connections wait and fail with words, by no other way; the
+// service stands, and needs no second ADD_ONION.
+func TestSOCKSLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := torcontrolmock.NewHost()
+		key := onion.FromSeed([32]byte{1})
+		m := startMock(t, torcontrolmock.Config{Host: host})
+		tr := start(t, tor.Config{Local: host})
+		l, err := tr.ListenOnion(t.Context(), tor.OnionConfig{Key: key, Port: 3457})
+		if err != nil {
+			t.Fatal(err)
+		}
+		go echo(l)
+		before := await(t, tr, "publication", published)
+		cut := func(how torcontrolmock.Cut) {
+			for _, at := range []netx.Addr{tcp(9050), tcp(9150), tcp(9151)} {
+				host.Cut(at, how)
+			}
+		}
+		for _, how := range []torcontrolmock.Cut{torcontrolmock.Refused, torcontrolmock.Filtered} {
+			cut(how)
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			_, err := tr.DialTor(ctx, netx.Addr{Kind: netx.TCP, Host: "example.org", Port: 80})
+			cancel()
+			if _, ok := errors.AsType[*tor.AwayError](err); !ok || !strings.Contains(err.Error(), "SOCKS") {
+				t.Errorf("cut %d: error = %v, want an AwayError that speaks of SOCKS", how, err)
+			}
+			time.Sleep(5 * time.Minute)
+			now := tr.Status()
+			if r := now.Rungs()[0]; r.State != tor.Failed || !strings.Contains(r.Text, "SocksPort") {
+				t.Errorf("cut %d: rung %+v", how, r)
+			}
+			if now.Connects != before.Connects || !connected(now) || !published(now) || now.Ready() {
+				t.Errorf("cut %d: after a while the ladder is %+v", how, now)
+			}
+			cut(torcontrolmock.Whole)
+			await(t, tr, "the SOCKS port", tor.Ladder.Ready) // without anybody to connect
+			checkEcho(t, tr, key)
+			if r := tr.Status().Rungs()[0]; r.State != tor.OK {
+				t.Errorf("cut %d: when it is back, rung %+v", how, r)
+			}
+		}
+		adds := 0
+		for _, c := range m.Commands() {
+			if strings.HasPrefix(c, "ADD_ONION") {
+				adds++
+			}
+		}
+		if adds != 1 {
+			t.Errorf("%d times ADD_ONION", adds)
+		}
+		for _, a := range host.Dials() {
+			if a.Kind == netx.TCP && a.Host != "127.0.0.1" {
+				t.Errorf("dialled %s", a)
+			}
+		}
+	})
+}
+
+// TestServesWithoutSOCKS: a tor that is there for its services only.
+func TestServesWithoutSOCKS(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		host := torcontrolmock.NewHost()
+		startMock(t, torcontrolmock.Config{Host: host, SOCKS: []netx.Addr{}})
+		tr := start(t, tor.Config{Local: host})
+		if _, err := tr.ListenOnion(t.Context(), tor.OnionConfig{Key: onion.FromSeed([32]byte{1}), Port: 80}); err != nil {
+			t.Fatal(err)
+		}
+		l := await(t, tr, "publication", published)
+		if r := l.Rungs()[0]; r.State != tor.Failed || !strings.Contains(r.Text, "tor's control port answers, but no SOCKS port does") {
+			t.Errorf("rung %+v", r)
+		}
+	})
+}
+
 // TestHalfOpen: a control connection that is silent is given up.
 func TestHalfOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
