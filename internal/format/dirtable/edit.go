@@ -74,6 +74,13 @@ func (t *Table) put(name string, r *record) {
 		t.names = nil
 	}
 	t.records[name] = r
+	t.changed = true
+}
+
+func (t *Table) remove(name string) {
+	delete(t.records, name)
+	t.names = nil
+	t.changed = true
 }
 
 // Set links a child under name at the time now. given takes the place of the
@@ -166,8 +173,7 @@ func (t *Table) Delete(name string, want Type) error {
 	case want == File && e.is(Directory), want == Directory && e.is(File):
 		return ErrWrongType
 	}
-	delete(t.records, e.name)
-	t.names = nil
+	t.remove(e.name)
 	return nil
 }
 
@@ -197,7 +203,6 @@ func (t *Table) Rename(from, to string, replace Replace, now time.Time) error {
 	if err := t.relink(e, to, old.updated(&m, now)); err != nil {
 		return err
 	}
-	delete(t.records, e.name)
-	t.names = nil
+	t.remove(e.name)
 	return nil
 }

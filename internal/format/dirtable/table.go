@@ -41,6 +41,8 @@ type Table struct {
 
 	records map[string]*record
 	names   []string // ascending; nil after a change
+	size    int64    // of what was parsed
+	changed bool
 }
 
 // record is one entry: its four strings, and the bytes they came from.
@@ -65,7 +67,7 @@ func NewImmutable() *Table {
 // the names; caps and metadata are decoded when asked for. Of two entries with
 // one name the last counts. ErrSyntax when data is no directory.
 func Parse(dir caps.Dir, data []byte) (*Table, error) {
-	t := &Table{records: make(map[string]*record)}
+	t := &Table{records: make(map[string]*record), size: int64(len(data))}
 	switch file := dir.File().(type) {
 	case caps.SSK:
 		t.writeKey = file.WriteKey
@@ -139,6 +141,12 @@ func (t *Table) Bytes() []byte {
 	}
 	return b
 }
+
+// Size is the length of the contents that were parsed, in bytes.
+func (t *Table) Size() int64 { return t.size }
+
+// Changed reports whether anything was put, set or removed since Parse.
+func (t *Table) Changed() bool { return t.changed }
 
 // Len is the number of children.
 func (t *Table) Len() int { return len(t.records) }
