@@ -53,7 +53,7 @@ func (t *Table) Put(name string, c Child, m Metadata) error {
 	if c.Write != nil && !m.NoWrite() {
 		write = c.Write.Reveal()
 	}
-	t.put(name, &record{name: []byte(name), read: []byte(c.readText(t.immutable)), write: t.encrypt(write), details: m.JSON()})
+	t.put(name, &record{name: []byte(name), read: []byte(c.readText(t.immutable)), write: t.encrypt(write), details: m.canonical()})
 	return nil
 }
 
@@ -157,7 +157,7 @@ func (t *Table) relink(e Entry, name string, m Metadata) error {
 		}
 		write = t.encrypt("")
 	}
-	t.put(name, &record{name: []byte(name), read: r.read, write: write, details: m.JSON()})
+	t.put(name, &record{name: []byte(name), read: r.read, write: write, details: m.canonical()})
 	return nil
 }
 

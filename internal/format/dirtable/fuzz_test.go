@@ -34,8 +34,8 @@ func FuzzParse(f *testing.F) {
 				if c.Write != nil && dir != root {
 					t.Errorf("%q has a write cap through %s", name, dir)
 				}
-				if m, err := e.Metadata(); err == nil && !json.Valid(m.JSON()) {
-					t.Errorf("metadata %q", m.JSON())
+				if m, err := e.Metadata(); err == nil && (!json.Valid(m.JSON()) || !json.Valid(m.canonical()) || canonical(string(m.canonical())) != string(m.canonical())) {
+					t.Errorf("metadata %q, written %q", m.JSON(), m.canonical())
 				} else if err != nil && !errors.Is(err, ErrSyntax) {
 					t.Errorf("metadata: %v", err)
 				}

@@ -24,8 +24,8 @@ const (
 	keyNoWrite = "no-write"
 )
 
-// Metadata is a JSON object about the link to a child. Fields keep their order
-// and, where nothing changes them, their bytes. The zero Metadata is an empty
+// Metadata is a JSON object about the link to a child. Fields keep their order;
+// when they are put into a table they are spelled as the reference spells them. The zero Metadata is an empty
 // object. It is comparable.
 type Metadata struct{ text string }
 
