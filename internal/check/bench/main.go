@@ -8,7 +8,7 @@
 // (or $TAHOE) as separate processes, on loopback and on a private Tor network.
 // It judges nobody: it exits 0 whatever the figures. Sections can be chosen:
 //
-//	scripts/bench codec server grid tor
+//	scripts/bench codec server grid tor cost
 package main
 
 import (
@@ -42,6 +42,7 @@ var sections = []struct {
 	{"server", "One storage server, TLS on loopback, both ends on this machine", (*bench).server},
 	{"grid", "A grid on loopback: 10 server processes, 1 client process, clear TCP, 3 of 10", (*bench).grid},
 	{"tor", "A private Tor network: onion servers, an anonymous client with a tor of its own", (*bench).tor},
+	{"cost", "What Tor costs: servers in the clear, through an exit and as onions", (*bench).cost},
 }
 
 func main() {

@@ -34,19 +34,11 @@ func (b *bench) tor(ctx context.Context) error {
 }
 
 func (b *bench) torNetwork(ctx context.Context, delay time.Duration) (err error) {
-	start := time.Now()
-	var net *tortest.Network
-	for range 3 { // a young network may not come up
-		if net, err = tortest.Start(ctx, tortest.Config{Delay: delay, KeyCache: filepath.Join(b.dir, "keys")}); err == nil || ctx.Err() != nil {
-			break
-		}
-	}
+	net, err := b.startNetwork(ctx, delay)
 	if err != nil {
 		return err
 	}
 	defer net.Stop()
-	b.out.say("%v per link, one way: the network stood after %.0f s", delay, time.Since(start).Seconds())
-
 	dir, err := os.MkdirTemp("", "tb") // a short path, for unix sockets
 	if err != nil {
 		return err
@@ -54,7 +46,7 @@ func (b *bench) torNetwork(ctx context.Context, delay time.Duration) (err error)
 	defer os.RemoveAll(dir)
 	r := &rig{b: b, grid: &procgrid.Grid{Binary: b.tahoe, Dir: dir}, data: randomBytes(10 * mib)}
 	defer func() { err = errors.Join(err, r.stop()) }()
-	if err := r.onionServers(ctx, net); err != nil {
+	if err := r.onionServers(ctx, net, torServers); err != nil {
 		return err
 	}
 	// As a user has it: a tor that has run for long before the client starts.
@@ -72,21 +64,35 @@ func (b *bench) torNetwork(ctx context.Context, delay time.Duration) (err error)
 	return nil
 }
 
-// onionServers starts the servers, each with a tor of its own, and waits until
-// all are published.
-func (r *rig) onionServers(ctx context.Context, net *tortest.Network) error {
+// startNetwork makes a private Tor network.
+func (b *bench) startNetwork(ctx context.Context, delay time.Duration) (net *tortest.Network, err error) {
+	start := time.Now()
+	for range 3 { // a young network may not come up
+		if net, err = tortest.Start(ctx, tortest.Config{Delay: delay, KeyCache: filepath.Join(b.dir, "keys")}); err == nil || ctx.Err() != nil {
+			break
+		}
+	}
+	if err == nil {
+		b.out.say("%v per link, one way: the network stood after %.0f s", delay, time.Since(start).Seconds())
+	}
+	return net, err
+}
+
+// onionServers starts servers, each with a tor of its own, and waits until all
+// are published.
+func (r *rig) onionServers(ctx context.Context, net *tortest.Network, servers int) error {
 	exe := filepath.Join(r.grid.Dir, "tor")
 	if err := procgrid.WriteTor(exe, net.Lines()); err != nil {
 		return err
 	}
-	for i := range torServers {
+	for i := range servers {
 		n, err := r.grid.Server(ctx, fmt.Sprintf("s%d", i), "--listen=tor", "--hide-ip", "--tor-launch", "--tor-executable="+exe)
 		if err != nil {
 			return err
 		}
 		r.servers = append(r.servers, n)
 	}
-	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Minute)
 	defer cancel()
 	for _, s := range r.servers {
 		if _, err := s.WaitLine(ctx, " published at "); err != nil {

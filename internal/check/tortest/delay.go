@@ -15,6 +15,16 @@ const (
 	queued = 512
 )
 
+// Link returns a port on 127.0.0.1 that leads to another by one link of the
+// network's delay: for what is reached without Tor, or from an exit.
+func (n *Network) Link(to int) (int, error) {
+	from, err := freePort(n.ctx)
+	if err != nil {
+		return 0, err
+	}
+	return from, n.forward(from, to)
+}
+
 // forward listens at one port and passes everything on to another, later. It
 // has no bandwidth limit and no loss.
 func (n *Network) forward(from, to int) error {
