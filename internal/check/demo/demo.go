@@ -37,6 +37,7 @@ type demo struct {
 	size   int64
 	net    *tortest.Network
 	tor    []string // options of create-* that choose the tor
+	hub    *procgrid.Process
 	server [servers]*procgrid.Process
 	client *procgrid.Process
 	cap    string
@@ -134,11 +135,39 @@ func (d *demo) command(ctx context.Context, args ...string) (string, error) {
 	return procgrid.Output(ctx, procgrid.Command{Binary: d.tahoe, Args: args})
 }
 
+const hub = "introducer"
+
+// hubFile is what the nodes of the grid are given.
+func (d *demo) hubFile() string { return filepath.Join(d.path(hub), "private", "introducer.furl") }
+
+// startIntroducer makes and runs the introducer.
+func (d *demo) startIntroducer(ctx context.Context) error {
+	start := time.Now()
+	args := append([]string{"-q", "create-introducer", "--listen=tor", "--hide-ip"}, d.tor...)
+	if _, err := d.command(ctx, append(args, d.path(hub))...); err != nil {
+		return err
+	}
+	if err := d.runHub(); err != nil {
+		return err
+	}
+	if _, err := d.hub.WaitLine(ctx, " published at "); err != nil {
+		return err
+	}
+	d.screen.done(start, "published at %s", d.onion(hub))
+	d.screen.say("its private/introducer.furl is all that the other nodes are told")
+	return nil
+}
+
+func (d *demo) runHub() (err error) {
+	d.hub, err = procgrid.Start(hub, procgrid.Command{Binary: d.tahoe, Args: []string{"run", "--allow-stdin-close", d.path(hub)}})
+	return err
+}
+
 // startServers makes and runs the storage servers.
 func (d *demo) startServers(ctx context.Context) error {
 	start := time.Now()
 	for i := range servers {
-		args := append([]string{"-q", "create-node", "--listen=tor", "--hide-ip", "--webport=none", "--nickname=" + name(i)}, d.tor...)
+		args := append([]string{"-q", "create-node", "--listen=tor", "--hide-ip", "--webport=none", "--nickname=" + name(i), "--introducer=" + d.hubFile()}, d.tor...)
 		if _, err := d.command(ctx, append(args, d.path(name(i)))...); err != nil {
 			return err
 		}
@@ -152,7 +181,7 @@ func (d *demo) startServers(ctx context.Context) error {
 	for i, p := range d.server {
 		wg.Go(func() {
 			if _, errs[i] = p.WaitLine(ctx, " published at "); errs[i] == nil {
-				d.screen.done(start, "%s is published at %s", name(i), d.onion(i))
+				d.screen.done(start, "%s is published at %s", name(i), d.onion(name(i)))
 			}
 		})
 	}
@@ -167,9 +196,9 @@ func (d *demo) runServer(i int) (err error) {
 
 var onionName = regexp.MustCompile(`[a-z2-7]{56}\.onion`)
 
-// onion is where a server is reached.
-func (d *demo) onion(i int) string {
-	b, err := os.ReadFile(filepath.Join(d.path(name(i)), "tahoe.cfg"))
+// onion is where a node is reached.
+func (d *demo) onion(node string) string {
+	b, err := os.ReadFile(filepath.Join(d.path(node), "tahoe.cfg"))
 	if err != nil {
 		return "?"
 	}
@@ -179,15 +208,10 @@ func (d *demo) onion(i int) string {
 // startClient makes and runs the client and waits for all servers.
 func (d *demo) startClient(ctx context.Context) error {
 	start := time.Now()
-	args := append([]string{"-q", "create-client", "--hide-ip", "--webport=tcp:0:interface=127.0.0.1", "--nickname=client",
+	args := append([]string{"-q", "create-client", "--hide-ip", "--webport=tcp:0:interface=127.0.0.1", "--nickname=client", "--introducer=" + d.hubFile(),
 		"--shares-needed=3", "--shares-happy=4", "--shares-total=5"}, d.tor...)
 	if _, err := d.command(ctx, append(args, d.path("client"))...); err != nil {
 		return err
-	}
-	for i := range servers {
-		if _, err := d.command(ctx, "-d", d.path("client"), "add-server", filepath.Join(d.path(name(i)), "private", "server-entry.yaml")); err != nil {
-			return err
-		}
 	}
 	cfg, err := os.ReadFile(filepath.Join(d.path("client"), "tahoe.cfg"))
 	if err != nil {
@@ -202,13 +226,13 @@ func (d *demo) startClient(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stop := d.screen.clock("connecting to the five onion services")
+	stop := d.screen.clock("asking the introducer, connecting to the five onion services")
 	_, err = d.client.WaitLine(ctx, fmt.Sprintf("storage servers: %d of %d connected", servers, servers))
 	stop()
 	if err != nil {
 		return err
 	}
-	d.screen.done(start, "connected to all five, each over a circuit of its own")
+	d.screen.done(start, "heard of five servers and connected to all, each over a circuit of its own")
 	return nil
 }
 
@@ -277,7 +301,7 @@ func (d *demo) table(context.Context) error {
 		if err != nil {
 			return err
 		}
-		d.screen.row(name(i), d.onion(i), fmt.Sprint(shares), humanize.Comma(size))
+		d.screen.row(name(i), d.onion(name(i)), fmt.Sprint(shares), humanize.Comma(size))
 	}
 	return nil
 }
@@ -305,7 +329,8 @@ func held(dir string) (shares int, size int64, err error) {
 // stopped are the servers that are stopped before the last get.
 var stopped = []int{0, 3}
 
-// getWithServersMissing proves that any three servers suffice.
+// getWithServersMissing proves that any three servers suffice, and that nobody
+// needs the introducer for what it has told.
 func (d *demo) getWithServersMissing(ctx context.Context) error {
 	for _, i := range stopped {
 		if err := d.server[i].Stop(); err != nil {
@@ -313,6 +338,10 @@ func (d *demo) getWithServersMissing(ctx context.Context) error {
 		}
 		d.screen.say("%s has been stopped", name(i))
 	}
+	if err := d.hub.Stop(); err != nil {
+		return err
+	}
+	d.screen.say("the introducer has been stopped")
 	return d.get(ctx)
 }
 
@@ -323,6 +352,9 @@ func (d *demo) stay(ctx context.Context) error {
 		if err := d.runServer(i); err != nil {
 			return err
 		}
+	}
+	if err := d.runHub(); err != nil {
+		return err
 	}
 	url, err := os.ReadFile(filepath.Join(d.path("client"), "node.url"))
 	if err != nil {
@@ -341,7 +373,7 @@ func (d *demo) stay(ctx context.Context) error {
 // cleanUp stops and removes everything.
 func (d *demo) cleanUp() {
 	var wg sync.WaitGroup
-	for _, p := range append(d.server[:], d.client) {
+	for _, p := range append(d.server[:], d.client, d.hub) {
 		if p != nil {
 			wg.Go(func() { p.Stop() })
 		}

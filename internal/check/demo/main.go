@@ -1,6 +1,6 @@
-// Command demo shows the whole of it on one machine: a Tor network, five
-// storage servers that are onion services, an anonymous client, a file that
-// goes there and comes back with servers missing. `make demo` runs it.
+// Command demo shows the whole of it on one machine: a Tor network, an
+// introducer and five storage servers that are onion services, an anonymous
+// client, a file that goes there and comes back with servers missing. `make demo` runs it.
 //
 // Everything it shows is done by bin/tahoe processes; this program only starts
 // and stops them and looks. Settings come from the environment: FILE, KEEP=1,
@@ -59,12 +59,13 @@ func (d *demo) run(ctx context.Context) error {
 		do    func(context.Context) error
 	}{
 		{"A Tor network", d.network},
+		{"An introducer, itself an onion service", d.startIntroducer},
 		{"Five storage servers, each an onion service", d.startServers},
 		{"A client that reaches everything through Tor", d.startClient},
 		{"Put " + d.what, d.put},
 		{"Get it back", d.get},
 		{"Who holds what", d.table},
-		{"Stop two of the five servers and get it again", d.getWithServersMissing},
+		{"Stop two of the five servers and the introducer, and get it again", d.getWithServersMissing},
 	}
 	for i, s := range steps {
 		d.screen.step(i+1, len(steps), s.title)
@@ -73,7 +74,7 @@ func (d *demo) run(ctx context.Context) error {
 		}
 	}
 	d.screen.proven(fmt.Sprintf("Proven: %s went encrypted and erasure-coded (3 of 5) through Tor to five onion servers and came back byte for byte, "+
-		"with two of them gone.", d.what))
+		"with two of them and the introducer gone.", d.what))
 	if d.keep {
 		d.stayed = true
 		return d.stay(ctx)
