@@ -1,0 +1,102 @@
+package filestore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"golang.org/x/text/unicode/norm"
+
+	"tahoe-go/internal/file/directory"
+	"tahoe-go/internal/format/caps"
+	"tahoe-go/internal/format/dirtable"
+)
+
+// Errors to branch on, besides those of directory and dirtable.
+var (
+	// ErrNotDirectory: something that is no directory is in the way.
+	ErrNotDirectory = errors.New("it is not a directory")
+	// ErrEmptyName: a path with nothing between two slashes.
+	ErrEmptyName = errors.New("the path has an empty name in it")
+)
+
+// PathError says where on a path something went wrong. Names are for those
+// who gave them: Error does not show them.
+type PathError struct {
+	Path []string
+	// At is the index in Path of the name that is missing or wrong; -1 for
+	// the root.
+	At  int
+	Err error
+}
+
+// Error tells the place by its number.
+func (e *PathError) Error() string {
+	if e.At < 0 {
+		return fmt.Sprintf("at the root of the path: %v", e.Err)
+	}
+	return fmt.Sprintf("at name %d of %d in the path: %v", e.At+1, len(e.Path), e.Err)
+}
+
+// Unwrap returns Err.
+func (e *PathError) Unwrap() error { return e.Err }
+
+// Found is what a path leads to, or how far it goes.
+type Found struct {
+	// Node is at the end of the path; nil if that is missing.
+	Node Node
+	// Parent is the last directory on the path, the root of which has none:
+	// then Parent is nil, Name empty and Entry without meaning.
+	Parent *directory.Directory
+	// Name is the child's in Parent, in NFC: of Node or of the first that is
+	// missing.
+	Name string
+	// Entry is the link to Node. It is without meaning if that is missing.
+	Entry dirtable.Entry
+	// Missing are the names from the first that does not exist.
+	Missing []string
+}
+
+// Lookup follows path from root, one round trip a level. A name that is not
+// there is a *PathError with dirtable.ErrNoChild, and Found is filled so far
+// as to create it. ErrNotDirectory when something else is in the way.
+func (s *Store) Lookup(ctx context.Context, root caps.Cap, path []string) (Found, error) {
+	node, err := s.Open(root)
+	if err != nil {
+		return Found{}, &PathError{path, -1, err}
+	}
+	return s.follow(ctx, node, path)
+}
+
+func (s *Store) follow(ctx context.Context, node Node, path []string) (Found, error) {
+	if i := slices.Index(path, ""); i >= 0 {
+		return Found{}, &PathError{path, i, ErrEmptyName}
+	}
+	found := Found{Node: node}
+	for i, name := range path {
+		dir, ok := found.Node.(*Directory)
+		if !ok {
+			return Found{}, &PathError{path, i - 1, ErrNotDirectory}
+		}
+		found = Found{Parent: dir.Directory, Name: norm.NFC.String(name)}
+		table, err := dir.List(ctx, nil)
+		if err != nil {
+			return Found{}, &PathError{path, i - 1, err}
+		}
+		entry, ok := table.Entry(name)
+		if !ok {
+			found.Missing = path[i:]
+			return found, &PathError{path, i, dirtable.ErrNoChild}
+		}
+		found.Entry = entry
+		child, err := entry.Child()
+		if err != nil {
+			return Found{}, &PathError{path, i, err}
+		}
+		if found.Node, err = s.OpenChild(child); err != nil {
+			return Found{}, &PathError{path, i, err}
+		}
+	}
+	return found, nil
+}
