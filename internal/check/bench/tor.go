@@ -164,6 +164,9 @@ func (r *rig) torClient(ctx context.Context, tor *tortest.Node, name string, del
 		return err
 	}
 	add("20 puts of 10 KiB", "small", []time.Duration{took})
+	if err := r.torFiles(ctx, delay); err != nil {
+		return err
+	}
 	r.gateway.Close()
 	return r.client.Stop()
 }
