@@ -51,6 +51,9 @@ type app struct {
 	Env
 	dir   string // -d
 	quiet bool   // -q
+
+	warned    bool // that a cap on the command line is seen
+	stdinUsed bool // a cap has been read from standard input
 }
 
 // Main runs one command and returns the process's exit code.
@@ -103,7 +106,8 @@ func (a *app) root() *cobra.Command {
 	root.Flags().MarkHidden("version-and-path")
 	group(root, "Nodes:", a.createNodeCmd(), a.createClientCmd(), a.createIntroducerCmd(), a.runCmd(), a.startCmd(), a.stopCmd(), a.restartCmd(),
 		a.addServerCmd(), a.statusCmd())
-	group(root, "Files:", a.putCmd(), a.getCmd())
+	group(root, "Files:", a.createAliasCmd(), a.addAliasCmd(), a.listAliasesCmd(), a.mkdirCmd(), a.lsCmd(), a.putCmd(), a.getCmd(),
+		a.cpCmd(), a.mvCmd(), a.lnCmd(), a.unlinkCmd(), a.webopenCmd(), a.manifestCmd(), a.statsCmd(), a.checkCmd(), a.deepCheckCmd())
 	root.AddCommand(a.versionCmd(), a.manCmd(), a.launchCmd())
 	strict(root)
 	return root
@@ -124,7 +128,7 @@ func complete(c *cobra.Command, option string, words ...string) {
 }
 
 // later are the commands of the Python program that are not there yet.
-var later = strings.Fields("rm create-alias add-alias list-aliases mkdir ls cp unlink mv ln backup webopen manifest stats check deep-check invite admin debug")
+var later = strings.Fields("backup invite admin debug")
 
 func unknownCommand(cmd *cobra.Command, name string) error {
 	if slices.Contains(later, name) {

@@ -3,9 +3,12 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"tahoe-go/internal/face/webclient"
@@ -14,8 +17,15 @@ import (
 
 // storeFlags are the options of every command that talks to a gateway.
 type storeFlags struct {
-	url  string
-	json bool
+	url    string
+	json   bool
+	dirCap string // see dirCap
+}
+
+// addStore adds the options of a command that takes paths on the grid.
+func (f *storeFlags) addStore(c *cobra.Command) {
+	f.add(c.Flags())
+	c.Flags().StringVar(&f.dirCap, "dir-cap", "", "where paths without alias begin: a directory's `CAP`, or @FILE for a file with the cap (default: the alias tahoe)")
 }
 
 func (f *storeFlags) add(fs *pflag.FlagSet) {
@@ -74,4 +84,18 @@ func lowerFirst(s string) string {
 		s = strings.ToLower(s[:1]) + s[1:]
 	}
 	return strings.TrimSuffix(s, ".")
+}
+
+// isStatus reports whether a gateway answered with one of these.
+func isStatus(err error, status ...int) bool {
+	e, ok := errors.AsType[*webclient.Error](err)
+	return ok && slices.Contains(status, e.Status)
+}
+
+// warnOfCap says once that a cap on the command line is seen by others.
+func (a *app) warnOfCap() {
+	if !a.warned {
+		fmt.Fprintln(a.Stderr, "note: while this runs, other users of this machine can see the cap (ps); a file with the cap, written as @FILE, hides it")
+	}
+	a.warned = true
 }

@@ -8,8 +8,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
@@ -23,51 +25,48 @@ func (a *app) getCmd() *cobra.Command {
 	var m meterFlags
 	var capFile string
 	c := &cobra.Command{
-		Use:   "get CAP|- [FILE|-]",
-		Short: "fetch a file by its cap",
-		Long: "Fetches a file and writes it to FILE, or to standard output. With - for the cap, or with\n" +
-			"--cap-file, the cap is read from standard input or from a file, where no other user of this\n" +
-			"machine sees it. FILE appears only once it is complete. Options stand before the cap.",
-		Example: "  tahoe get --cap-file=holiday.cap holiday.jpg\n  tahoe get - copy.jpg < holiday.cap",
+		Use:   "get REMOTE [FILE|-]",
+		Short: "fetch a file",
+		Long: "Fetches a file and writes it to FILE, or to standard output. FILE appears only once it is complete;\n" +
+			"if it is a folder, the file gets its name on the grid. REMOTE is ALIAS:PATH, CAP, CAP/PATH, or @FILE for a\n" +
+			"cap in a file, which no other user of this machine sees; - reads the cap from standard input.",
+		Example: "  tahoe get photos:2024/holiday.jpg holiday.jpg\n  tahoe get @holiday.cap holiday.jpg\n  tahoe get - copy.jpg < holiday.cap",
 		Args:    cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if capFile == "" && len(args) == 0 {
-				return usage(cmd, "get needs a cap, - or --cap-file=FILE")
-			}
-			if capFile == "" {
-				capFile, args = args[0], args[1:]
-				if capFile != "-" {
-					return a.getNamed(cmd.Context(), capFile, operand(args), &f, &m)
+			switch {
+			case capFile != "":
+				if len(args) > 1 {
+					return usage(cmd, "with --cap-file there is one operand at most, the file to write")
 				}
+				args = append([]string{"@" + capFile}, args...)
+			case len(args) == 0:
+				return usage(cmd, "get needs the file's path, its cap, - or --cap-file=FILE")
+			case args[0] == "-":
+				args[0] = "@-"
 			}
-			if len(args) > 1 {
-				return usage(cmd, "with --cap-file there is one operand at most, the file to write")
-			}
-			text, err := a.readCap(capFile)
+			r, err := a.remote(&f, args[0])
 			if err != nil {
 				return err
 			}
-			return a.get(cmd.Context(), text, operand(args), &f, &m)
+			return a.get(cmd.Context(), r, operand(args[1:]), &f, &m)
 		},
 	}
-	f.add(c.Flags())
+	f.addStore(c)
 	m.add(c)
 	c.Flags().StringVar(&capFile, "cap-file", "", "read the cap from `FILE`, or - for standard input")
+	a.completeRemote(c, &f)
 	return c
-}
-
-// getNamed takes the cap from the command line.
-func (a *app) getNamed(ctx context.Context, word, to string, f *storeFlags, m *meterFlags) error {
-	if strings.HasPrefix(strings.TrimPrefix(strings.TrimPrefix(word, "ro."), "imm."), "URI:") {
-		fmt.Fprintln(a.Stderr, "note: while this runs, other users of this machine can see the cap (ps); --cap-file=FILE hides it")
-	}
-	return a.get(ctx, word, to, f, m)
 }
 
 // readCap reads the first line of a file, or of standard input.
 func (a *app) readCap(name string) (string, error) {
 	var r io.Reader = a.Stdin
-	if name != "-" {
+	if name == "-" {
+		if a.stdinUsed {
+			return "", fail("put the others in files", "only one cap can come from standard input")
+		}
+		a.stdinUsed = true
+	} else {
 		file, err := os.Open(name)
 		if err != nil {
 			return "", fail("", "%v", err)
@@ -85,28 +84,18 @@ func (a *app) readCap(name string) (string, error) {
 	return line, nil
 }
 
-// parseCap reads a cap, and tells what is none from what is for later.
-func parseCap(text string) (caps.Cap, error) {
-	c, err := caps.Parse(text)
-	if err == nil {
-		return c, nil
-	}
-	if cap, _, found := strings.Cut(text, "/"); found && isCap(cap) {
-		return nil, fail("", "files in directories are not supported yet: give the file's own cap")
-	}
-	if !strings.Contains(text, "URI:") {
-		return nil, fail("give the file's cap, which begins with URI:", "aliases and paths are not supported yet")
-	}
-	return nil, fail("it may have been cut: check that it was copied whole", "this is not a valid cap: %v", err)
-}
-
 // get fetches one file.
-func (a *app) get(ctx context.Context, text, to string, f *storeFlags, m *meterFlags) error {
-	cap, err := parseCap(text)
-	if err != nil {
-		return err
+func (a *app) get(ctx context.Context, from remote, to string, f *storeFlags, m *meterFlags) error {
+	if len(from.Path) == 0 && caps.IsDir(from.Cap) {
+		return fail("to copy all that is in it: tahoe cp -r", "%s is that of a directory", firstOf(from.word, "the cap"))
 	}
 	toStdout := to == "" || to == "-"
+	if info, err := os.Stat(to); err == nil && info.IsDir() && from.name() != "" {
+		if !storable(from.name()) {
+			return fail("name the file to write", "%s cannot be the name of a file here", quoteName(from.name()))
+		}
+		to = filepath.Join(to, from.name())
+	}
 	if f.json && toStdout {
 		return fail("name a file to write", "--json and the file's bytes do not both fit on standard output")
 	}
@@ -119,21 +108,27 @@ func (a *app) get(ctx context.Context, text, to string, f *storeFlags, m *meterF
 	if err != nil {
 		return err
 	}
+	failed := func(err error) error {
+		if errors.Is(err, webclient.ErrDirectory) {
+			return fail("to copy all that is in it: tahoe cp -r", "%s is a directory", from.word)
+		}
+		return storeError("the file was not fetched", err, exitFailed)
+	}
 	start := time.Now()
 	fetch := func(w io.Writer) (int64, error) {
-		n, err := gw.Get(ctx, cap, w, webclient.GetOptions{Progress: meter.report()})
+		n, err := gw.Get(ctx, from.Cap, w, webclient.GetOptions{Path: from.Path, Progress: meter.report()})
 		meter.end()
 		return n, err
 	}
 	if toStdout {
 		if _, err := fetch(a.Stdout); err != nil {
-			return storeError("the file was not fetched", err, exitFailed)
+			return failed(err)
 		}
 		return nil
 	}
 	n, err := writeFile(to, fetch)
 	if err != nil {
-		return storeError("the file was not fetched", err, exitFailed)
+		return failed(err)
 	}
 	if f.json {
 		return a.printJSON(map[string]any{"file": to, "size": n, "seconds": seconds(start)})
@@ -141,6 +136,13 @@ func (a *app) get(ctx context.Context, text, to string, f *storeFlags, m *meterF
 	fmt.Fprintf(a.Stderr, "retrieved and written to %s\n", to)
 	meter.summary("fetched", n, start)
 	return nil
+}
+
+// storable reports whether a name of the grid can be that of a file in a
+// folder here, and leads nowhere else.
+func storable(name string) bool {
+	return name != "." && filepath.IsLocal(name) && filepath.Base(name) == name && !strings.ContainsAny(name, "/\x00") && utf8.ValidString(name) &&
+		(runtime.GOOS != "windows" || !strings.ContainsAny(name, `<>:"\|?*`))
 }
 
 // writeFile has fill write a file that appears when it is complete. What is no

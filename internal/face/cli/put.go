@@ -7,78 +7,130 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/text/unicode/norm"
 
 	"tahoe-go/internal/face/webclient"
 	"tahoe-go/internal/format/caps"
 )
 
+// putFlags are the options of put.
+type putFlags struct {
+	store   storeFlags
+	meter   meterFlags
+	mutable bool
+	format  string
+	key     string // file of an RSA key
+}
+
 func (a *app) putCmd() *cobra.Command {
-	var f storeFlags
-	var m meterFlags
-	var mutable bool
-	var format, key string
+	var f putFlags
 	c := &cobra.Command{
-		Use:   "put [FILE|-]",
+		Use:   "put [FILE|-] [REMOTE]",
 		Short: "store a file and print its cap",
-		Long: "Stores a file, or standard input, on the grid and prints its cap, the only access to it.\n" +
-			"Options stand before the file.",
-		Example: "  tahoe put holiday.jpg > holiday.cap\n  tar c photos | tahoe put",
-		Args:    cobra.MaximumNArgs(2),
+		Long: "Stores a file, or standard input, on the grid and prints its cap. Without REMOTE the cap is the only access to it.\n" +
+			"REMOTE is ALIAS:PATH, or CAP/PATH; what ends with a slash gets the file's name. A mutable file that is there is\n" +
+			"written over and keeps its cap; so is one whose cap, which must grant writing, is given as REMOTE.",
+		Example: "  tahoe put holiday.jpg > holiday.cap\n  tahoe put holiday.jpg photos:2024/\n  tahoe put --mutable notes.txt > notes.cap\n" +
+			"  tahoe put notes.txt @notes.cap\n  tar c photos | tahoe put",
+		Args: cobra.MaximumNArgs(2),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			switch {
-			case len(args) == 2:
-				return fail("leave the second word out: the file's cap is printed", "putting a file into a directory is not supported yet")
-			case mutable || key != "" || strings.EqualFold(format, "SDMF") || strings.EqualFold(format, "MDMF"):
-				return fail("", "mutable files are not supported yet")
-			case format != "" && !strings.EqualFold(format, "CHK"):
-				return fail("", "--format is CHK, SDMF or MDMF, not %q", format)
+			f.format = strings.ToUpper(f.format)
+			switch f.format {
+			case "", "CHK", "SDMF", "MDMF":
+			default:
+				return fail("", "--format is CHK, SDMF or MDMF, not %q", f.format)
 			}
-			return a.put(cmd.Context(), operand(args), &f, &m)
+			if f.mutable && f.format == "" {
+				f.format = "SDMF"
+			}
+			if f.key != "" && (f.format == "" || f.format == "CHK") {
+				return fail("add --mutable", "--private-key-path is for mutable files")
+			}
+			return a.put(cmd.Context(), operand(args), operand(args[min(1, len(args)):]), &f)
 		},
 	}
-	f.add(c.Flags())
-	m.add(c)
-	c.Flags().BoolVarP(&mutable, "mutable", "m", false, "make a mutable file (not supported yet)")
-	c.Flags().StringVar(&format, "format", "", "`FORMAT` is CHK (immutable, the default); SDMF and MDMF are not supported yet")
-	c.Flags().StringVar(&key, "private-key-path", "", "RSA key of a mutable file (not supported yet)")
-	c.Flags().MarkHidden("private-key-path")
+	f.store.addStore(c)
+	f.meter.add(c)
+	c.Flags().BoolVarP(&f.mutable, "mutable", "m", false, "make a mutable file, which can be written over")
+	c.Flags().StringVar(&f.format, "format", "", "`FORMAT` is CHK (immutable, the default), SDMF (mutable) or MDMF (mutable, for large files)")
+	c.Flags().StringVar(&f.key, "private-key-path", "", "use the RSA key in `FILE` (PEM, 2048 bits) for a mutable file; it determines the cap")
+	complete(c, "format", "CHK", "SDMF", "MDMF")
+	a.completeSecond(c, &f.store)
 	return c
 }
 
 // put stores one file.
-func (a *app) put(ctx context.Context, name string, f *storeFlags, m *meterFlags) error {
+func (a *app) put(ctx context.Context, name, where string, f *putFlags) error {
+	at, err := a.putPlace(name, where, &f.store)
+	if err != nil {
+		return err
+	}
+	key, err := readKey(f.key)
+	if err != nil {
+		return err
+	}
 	src, size, err := a.source(name)
 	if err != nil {
 		return err
 	}
 	defer src.Close()
-	gw, err := a.gateway(f)
+	gw, err := a.gateway(&f.store)
 	if err != nil {
 		return err
 	}
 	defer gw.Close()
-	meter, err := a.meter(m)
+	meter, err := a.meter(&f.meter)
 	if err != nil {
 		return err
 	}
 	start := time.Now()
 	counted := &countingReader{r: src}
-	cap, err := gw.Put(ctx, counted, size, webclient.PutOptions{Progress: meter.report()})
+	cap, created, err := gw.PutAt(ctx, at, counted, size, webclient.PutOptions{Format: f.format, PrivateKey: key, Progress: meter.report()})
 	meter.end()
 	if err != nil {
 		return storeError("the file was not stored", unwrapStored(err), exitFailed)
 	}
-	if f.json {
-		return a.printJSON(map[string]any{"cap": cap.Reveal(), "size": counted.n, "seconds": seconds(start)})
+	if f.store.json {
+		facts := map[string]any{"cap": cap.Reveal(), "size": counted.n, "seconds": seconds(start)}
+		if at.Cap != nil {
+			facts["created"] = created
+		}
+		return a.printJSON(facts)
 	}
-	fmt.Fprintln(a.Stderr, "200 OK") // as scripts for the Python program expect
+	if created && at.Cap != nil { // as scripts for the Python program expect
+		fmt.Fprintln(a.Stderr, "201 Created")
+	} else {
+		fmt.Fprintln(a.Stderr, "200 OK")
+	}
 	meter.summary("stored", counted.n, start)
 	_, err = fmt.Fprintln(a.Stdout, cap.Reveal())
 	return err
+}
+
+// putPlace says where a file is to be put: nowhere, if where is empty.
+func (a *app) putPlace(name, where string, f *storeFlags) (webclient.Place, error) {
+	if where == "" {
+		return webclient.Place{}, nil
+	}
+	if _, path, found := strings.Cut(where, ":"); strings.HasPrefix(where, "/") || found && !isAddress(where) && strings.HasPrefix(path, "/") {
+		return webclient.Place{}, fail("try again, perhaps with "+quoteName(strings.Replace(where, "/", "", 1)), "a name on the grid must not begin with a slash")
+	}
+	r, err := a.remote(f, where)
+	if err != nil {
+		return r.Place, err
+	}
+	if r.slash || len(r.Path) == 0 && caps.IsDir(r.Cap) {
+		if name == "" || name == "-" {
+			return r.Place, fail("write the file's name behind it", "%s is a directory, and standard input has no name", r.word)
+		}
+		r.Place = r.Child(norm.NFC.String(filepath.Base(name)))
+	}
+	return r.Place, nil
 }
 
 // source opens what is to be stored; size is -1 if it is not known.
@@ -91,14 +143,15 @@ func (a *app) source(name string) (io.ReadCloser, int64, error) {
 	}
 	file, err := os.Open(name)
 	if err != nil {
-		if looksLikePath(name) {
-			return nil, 0, fail("", "aliases and directories are not supported yet: %s", name)
+		if isRemote(name) {
+			return nil, 0, fail("to copy on the grid: tahoe cp, or tahoe ln", "put stores a file of this machine, and there is none called %s", redactWord(name))
 		}
 		return nil, 0, fail("", "%v", err)
 	}
 	info, err := file.Stat()
 	if err == nil && info.IsDir() {
-		err = fmt.Errorf("%s is a folder; storing folders is not supported yet", name)
+		file.Close()
+		return nil, 0, fail("to store all that is in it: tahoe cp -r "+shellWord(name)+" ALIAS:", "%s is a folder", name)
 	}
 	if err != nil {
 		file.Close()
@@ -122,17 +175,6 @@ func regularSize(r io.Reader) int64 {
 		return -1
 	}
 	return max(0, info.Size()-at)
-}
-
-// looksLikePath reports whether a word is ALIAS:PATH.
-func looksLikePath(s string) bool {
-	alias, _, found := strings.Cut(s, ":")
-	return found && alias != "" && !strings.ContainsAny(alias, `/\`) && !isCap(s)
-}
-
-func isCap(s string) bool {
-	_, err := caps.Parse(s)
-	return err == nil
 }
 
 type countingReader struct {
