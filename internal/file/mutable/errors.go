@@ -3,70 +3,126 @@ package mutable
 import (
 	"errors"
 	"fmt"
-	"time"
+	"strings"
 
 	"tahoe-go/internal/format/ssk"
+	"tahoe-go/internal/storage"
 )
 
-// ErrNotWritable means that the file was opened without its write cap.
-var ErrNotWritable = errors.New("the cap grants reading, not writing")
+// ErrNotWritable: the file's cap does not permit changing it.
+var ErrNotWritable = errors.New("the cap permits reading only")
 
-// UnrecoverableError says that no version can be read with the servers there
-// are now.
+// errSlow is why a server that keeps everybody waiting takes no part.
+var errSlow = errors.New("no answer while the other servers had answered")
+
+// errChanged is why a share is no longer used though nothing is wrong with it.
+var errChanged = errors.New("the share was overwritten while it was read")
+
+// ServerReport is what became of one server in an operation. It is data for
+// people, complete enough to see who failed and why.
+type ServerReport struct {
+	ID, Name string
+	Shares   []storage.ShareNum // held or placed there
+	Err      error              // why it did not (fully) take part; nil: it did
+}
+
+func (r ServerReport) String() string {
+	name := r.Name
+	if name == "" {
+		name = r.ID
+	}
+	if r.Err == nil {
+		return fmt.Sprintf("%s: %d shares", name, len(r.Shares))
+	}
+	return fmt.Sprintf("%s: %v", name, r.Err)
+}
+
+// UnrecoverableError says that no version of a file can be read now.
 type UnrecoverableError struct {
-	Servers int // that answered
-	Shares  int // good ones found, of all versions
-	Need    int // of one version; 0: unknown
+	Servers      int           // that answered
+	Shares, Need int           // distinct good shares of the version that has most, and its k; 0 of 0: there are none
+	Corrupt      int           // shares found damaged
+	Seen         []ssk.Version // versions seen, newest first
+	Reports      []ServerReport
 }
 
+// Error counts the shares and gives each server's own words.
 func (e *UnrecoverableError) Error() string {
-	if e.Shares == 0 {
-		return fmt.Sprintf("no share of the mutable file was found on the %d servers that answered", e.Servers)
+	var b strings.Builder
+	switch {
+	case e.Shares == 0:
+		b.WriteString("no share of the file was found")
+	case len(e.Seen) > 1:
+		fmt.Fprintf(&b, "no version of the file can be rebuilt: of %d versions seen the one with most shares has %d of the %d needed", len(e.Seen), e.Shares, e.Need)
+	default:
+		fmt.Fprintf(&b, "%d of the %d shares needed were found", e.Shares, e.Need)
 	}
-	return fmt.Sprintf("the mutable file cannot be read: %d shares were found and %d of one version are needed", e.Shares, e.Need)
+	if e.Corrupt > 0 {
+		fmt.Fprintf(&b, ", %d more are damaged", e.Corrupt)
+	}
+	writeServers(&b, e.Reports)
+	return b.String()
 }
 
-// UncoordinatedError says that somebody else wrote at the same time: some of
-// the shares may be of their version, some of ours.
-type UncoordinatedError struct {
-	Seen []ssk.Checkstring // what was found in place of what had been surveyed
-}
-
-func (e *UncoordinatedError) Error() string {
-	return fmt.Sprintf("somebody else wrote the mutable file at the same time (%d other versions were seen); read it again and repeat the change", len(e.Seen))
-}
-
-// NotEnoughServersError says that a version could not be placed.
+// NotEnoughServersError says that servers took fewer shares of a new version
+// than it takes to read it. What was recoverable before is so still, unless
+// servers fail besides; to write again repairs what was left behind.
 type NotEnoughServersError struct {
-	Placed, Want int
-	Errs         []error
+	Placed, Want int // distinct shares that servers took, and k
+	N            int
+	Errs         []error // what the servers said, such as *storage.BadWriteEnablerError
+	Reports      []ServerReport
 }
 
+// Error says how many were placed and gives each server's own words.
 func (e *NotEnoughServersError) Error() string {
-	s := fmt.Sprintf("only %d shares of the mutable file could be stored, and %d are needed", e.Placed, e.Want)
-	if len(e.Errs) > 0 {
-		s += ": " + e.Errs[0].Error()
-	}
-	return s
+	var b strings.Builder
+	fmt.Fprintf(&b, "servers took %d of the %d shares of the new version, at least %d are needed to read it", e.Placed, e.N, e.Want)
+	writeServers(&b, e.Reports)
+	return b.String()
 }
 
+// Unwrap returns what the servers said.
 func (e *NotEnoughServersError) Unwrap() []error { return e.Errs }
 
-// Trace watches an operation. Any field may be nil; the functions are called
-// from several goroutines at once and must not block.
-type Trace struct {
-	Asked func(server string, err error, took time.Duration)
-	Wrote func(server string, shares int, err error, took time.Duration)
+// UncoordinatedError says that somebody else has changed the file since it was
+// looked at. Which of the writers prevails is not known before the file is
+// read again.
+type UncoordinatedError struct {
+	Seen []ssk.Checkstring // other versions met, newest first; nobody has proven them
 }
 
-func (t *Trace) asked(server string, err error, took time.Duration) {
-	if t != nil && t.Asked != nil {
-		t.Asked(server, err, took)
+// Error names the sequence numbers.
+func (e *UncoordinatedError) Error() string {
+	var nums []string
+	for _, c := range e.Seen {
+		nums = append(nums, fmt.Sprint(c.Seqnum))
 	}
+	if len(nums) == 0 {
+		return "somebody else has changed the file meanwhile; read it and try again"
+	}
+	return fmt.Sprintf("somebody else has changed the file meanwhile (version %s was met); read it and try again", strings.Join(nums, ", "))
 }
 
-func (t *Trace) wrote(server string, shares int, err error, took time.Duration) {
-	if t != nil && t.Wrote != nil {
-		t.Wrote(server, shares, err, took)
+func reasons(servers []ServerReport) (errs []error) {
+	for _, s := range servers {
+		if s.Err != nil {
+			errs = append(errs, s.Err)
+		}
+	}
+	return errs
+}
+
+func writeServers(b *strings.Builder, servers []ServerReport) {
+	if len(servers) == 0 {
+		b.WriteString("; no storage server is connected")
+		return
+	}
+	for i, s := range servers {
+		sep := "; "
+		if i == 0 {
+			sep = ": "
+		}
+		b.WriteString(sep + s.String())
 	}
 }

@@ -2,154 +2,499 @@ package mutable
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
+	"sync"
+	"time"
 
 	"tahoe-go/internal/format/ssk"
 	"tahoe-go/internal/storage"
 )
 
-// readable surveys until something can be read.
-func (f *File) readable(ctx context.Context, tr *Trace) (*survey, ssk.Version, error) {
-	s := f.survey(ctx, tr, func(s *survey) bool { _, ok := s.best(); return ok })
-	if err := ctx.Err(); err != nil {
+// rereads is how often a reader begins again because the file was changed, or
+// shares went bad, while it read.
+const rereads = 3
+
+// Version returns the newest version that can be read now.
+func (f *File) Version(ctx context.Context, tr *Trace) (ssk.Version, error) {
+	s, err := f.surveyToRead(ctx, tr)
+	if err != nil {
+		return ssk.Version{}, err
+	}
+	return s.choose(tr)
+}
+
+// Read returns the contents of the newest version that can be read, and which
+// version that is: one round trip for a small file. It ends with
+// *UnrecoverableError or ctx.
+func (f *File) Read(ctx context.Context, tr *Trace) ([]byte, ssk.Version, error) {
+	s, err := f.surveyToRead(ctx, tr)
+	if err != nil {
 		return nil, ssk.Version{}, err
 	}
-	v, ok := s.best()
-	if !ok {
-		e := &UnrecoverableError{Servers: len(s.answered), Shares: len(s.shares)}
-		if vs := s.versions(); len(vs) > 0 {
-			e.Need = vs[0].K
+	text, v, _, err := s.read(ctx)
+	return text, v, err
+}
+
+// read fetches the best version whole, or the next best when that fails. It
+// returns the survey too that the contents are from: s, or a later one.
+func (s *survey) read(ctx context.Context) ([]byte, ssk.Version, *survey, error) {
+	for try := 1; ; try++ {
+		v, err := s.choose(s.tr)
+		if err != nil {
+			return nil, v, s, err
 		}
-		return s, v, e
+		var text []byte
+		r, err := s.retrieve(v)
+		if err == nil {
+			text, err = r.whole(ctx)
+		}
+		if err == nil {
+			s.f.o.noteNewest(v)
+			return text, v, s, nil
+		}
+		if ctx.Err() != nil {
+			return nil, v, s, context.Cause(ctx)
+		}
+		if _, ok := errors.AsType[*UnrecoverableError](err); !ok || try == rereads {
+			return nil, v, s, err
+		}
+		if s, err = s.again(ctx); err != nil {
+			return nil, v, s, err
+		}
 	}
-	return s, v, nil
 }
 
-// Version is the best version that can be read now.
-func (f *File) Version(ctx context.Context, tr *Trace) (ssk.Version, error) {
-	_, v, err := f.readable(ctx, tr)
-	return v, err
+// again makes a new survey of the kind of s.
+func (s *survey) again(ctx context.Context) (*survey, error) {
+	fresh := s.f.newSurvey(s.writing, s.peers, s.head, s.tr)
+	return fresh, fresh.run(ctx)
 }
 
-// Read returns the contents of the best version that can be read now. A small
-// file takes one round trip.
-func (f *File) Read(ctx context.Context, tr *Trace) ([]byte, ssk.Version, error) {
-	s, v, err := f.readable(ctx, tr)
-	if err != nil {
-		return nil, v, err
-	}
-	var buf bytes.Buffer
-	err = f.retrieve(ctx, s, v, &buf, 0, v.Size)
-	return buf.Bytes(), v, err
-}
-
-// ReadRange writes n bytes from offset off of the best version to w; n < 0
-// stands for all up to the end.
+// ReadRange writes n bytes from offset off of the newest version that can be
+// read to w, in order, each proven before it is written; n < 0: all from off
+// on. Of an MDMF file only the segments that hold them are fetched. A range
+// that ends past the file ends with the file; one that begins there is empty.
 func (f *File) ReadRange(ctx context.Context, w io.Writer, off, n int64, tr *Trace) error {
-	s, v, err := f.readable(ctx, tr)
+	if off < 0 {
+		return fmt.Errorf("reading at %d: negative", off)
+	}
+	s, err := f.surveyToRead(ctx, tr)
 	if err != nil {
 		return err
 	}
-	if n < 0 {
-		n = max(v.Size-off, 0)
-	}
-	if off < 0 || off > v.Size || n > v.Size-off {
-		return fmt.Errorf("range of %d bytes at %d in a file of %d", n, off, v.Size)
-	}
-	return f.retrieve(ctx, s, v, w, off, n)
-}
-
-// retrieve decodes n bytes at off of v, segments in order.
-func (f *File) retrieve(ctx context.Context, s *survey, v ssk.Version, w io.Writer, off, n int64) error {
-	if n == 0 {
-		return nil
-	}
-	dec, err := ssk.NewDecoder(v, f.read)
-	if err != nil {
-		return err
-	}
-	shares := s.of(v)
-	first, last := v.SegmentsOf(off, n)
-	for seg := first; seg <= last; {
-		count := int(min(last-seg+1, 32))
-		blocks, rest, err := f.blocks(ctx, shares, v, seg, count)
+	for try := 1; ; try++ {
+		v, err := s.choose(tr)
 		if err != nil {
 			return err
 		}
-		shares = rest
-		for i := range count {
-			row := map[storage.ShareNum]ssk.Block{}
-			for num, b := range blocks {
-				row[num] = b[i]
+		end := v.Size
+		if n >= 0 && n < v.Size-off {
+			end = off + n
+		}
+		out := &counter{w: w}
+		r, err := s.retrieve(v)
+		if err == nil && off < end {
+			err = r.copy(ctx, out, off, end)
+		}
+		if err == nil {
+			f.o.noteNewest(v)
+			return nil
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if _, ok := errors.AsType[*UnrecoverableError](err); !ok || out.n > 0 || try == rereads {
+			return err
+		}
+		if s, err = s.again(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+type counter struct {
+	w io.Writer
+	n int64
+}
+
+func (c *counter) Write(p []byte) (int, error) {
+	n, err := c.w.Write(p)
+	c.n += int64(n)
+	return n, err
+}
+
+// choose picks the version to read, and says so if there is a newer one.
+func (s *survey) choose(tr *Trace) (ssk.Version, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	v, ok := s.best()
+	if !ok {
+		return v, s.notEnough()
+	}
+	for _, seen := range s.versions() {
+		if seen.Version.Compare(v) > 0 {
+			tr.older(v, seen.Version, seen.Shares)
+			s.f.c.c.Log.Warn("an older version is read: too few shares of a newer one were found", "si", s.f.o.si.Short(),
+				"seqnum", v.Seqnum, "newer", seen.Version.Seqnum, "shares", seen.Shares, "needed", seen.Version.K)
+			return v, nil
+		}
+	}
+	if newest := s.f.o.newestSeen(); v.Compare(newest) < 0 {
+		tr.older(v, newest, 0)
+		s.f.c.c.Log.Warn("an older version is read: no share of a newer one, seen before, was found", "si", s.f.o.si.Short(),
+			"seqnum", v.Seqnum, "newer", newest.Seqnum)
+	}
+	return v, nil
+}
+
+// retrieval reads segments of one version from the shares that a survey has
+// found, and asks it for more when they do not suffice.
+type retrieval struct {
+	*survey
+	v       ssk.Version
+	decoder *ssk.Decoder
+	wg      sync.WaitGroup
+
+	mu   sync.Mutex // guards below
+	good []*holding
+	bad  map[*holding]bool
+}
+
+func (s *survey) retrieve(v ssk.Version) (*retrieval, error) {
+	d, err := ssk.NewDecoder(v, s.f.read)
+	if err != nil {
+		return nil, err
+	}
+	r := &retrieval{survey: s, v: v, decoder: d, bad: map[*holding]bool{}}
+	r.update()
+	return r, nil
+}
+
+// update takes in what the survey has found since.
+func (r *retrieval) update() {
+	r.survey.mu.Lock()
+	list := r.holdings(r.v)
+	r.survey.mu.Unlock()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.good = slices.DeleteFunc(list, func(h *holding) bool { return r.bad[h] })
+}
+
+// get picks a share whose number is not in use: of a server that the job does
+// not use yet if possible, then the one that promises to be quickest. When
+// none is left the survey has to go on.
+func (r *retrieval) get(ctx context.Context, j *job) (*holding, error) {
+	for {
+		if h := r.pick(j); h != nil {
+			return h, nil
+		}
+		if !r.more(ctx) {
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
 			}
-			text, err := dec.Segment(seg+int64(i), row, nil)
-			if err != nil {
-				return err
+			return nil, errNoneLeft
+		}
+		r.update()
+	}
+}
+
+var errNoneLeft = errors.New("no further share")
+
+func (r *retrieval) pick(j *job) *holding {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var best *holding
+	better := func(a, b *holding) bool {
+		return cmp.Or(cmp.Compare(a.late, b.late), cmp.Compare(j.servers[a.peer.ID], j.servers[b.peer.ID]), cmp.Compare(a.took, b.took)) < 0
+	}
+	for _, h := range r.good {
+		if !j.used[h.num] && (best == nil || better(h, best)) {
+			best = h
+		}
+	}
+	if best != nil {
+		j.used[best.num] = true
+		j.servers[best.peer.ID]++
+	}
+	return best
+}
+
+// lose stops using a share. Its number may be had from another server.
+func (r *retrieval) lose(j *job, h *holding, why error) {
+	r.mu.Lock()
+	was := r.bad[h]
+	r.bad[h] = true
+	r.good = slices.DeleteFunc(r.good, func(o *holding) bool { return o == h })
+	delete(j.used, h.num)
+	r.mu.Unlock()
+	if !was {
+		r.f.drop(h, why, r.tr)
+	}
+}
+
+// blame notes which shares keep a job waiting, so that others are preferred.
+func (r *retrieval) blame(j *job, arrived map[storage.ShareNum][]ssk.Block) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, h := range r.good {
+		if j.asked[h] && arrived[h.num] == nil {
+			h.late++
+		}
+	}
+}
+
+// job is one run of segments, fetched from k shares.
+type job struct {
+	first int64
+	count int
+
+	// guarded by retrieval.mu
+	used    map[storage.ShareNum]bool
+	servers map[string]int
+	asked   map[*holding]bool
+}
+
+// fetched is what one share gave for a job.
+type fetched struct {
+	from   *holding // nil: there was none left to ask
+	blocks []ssk.Block
+	err    error
+}
+
+// fetch gets the blocks of a job from k shares. A share that fails is
+// replaced; one that is late is joined by another, and the first k win.
+func (r *retrieval) fetch(ctx context.Context, first int64, count int) (map[storage.ShareNum][]ssk.Block, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	j := &job{first: first, count: count, used: map[storage.ShareNum]bool{}, servers: map[string]int{}, asked: map[*holding]bool{}}
+	results := make(chan fetched, r.v.N+len(r.peers))
+	pending, exhausted := 0, false
+	launch := func() {
+		pending++
+		r.wg.Go(func() { results <- r.fetchOne(ctx, j) })
+	}
+	for range r.v.K {
+		launch()
+	}
+	got := make(map[storage.ShareNum][]ssk.Block, r.v.K)
+	start := time.Now()
+	hedge := time.NewTimer(r.f.c.c.Patience.Hedge)
+	defer hedge.Stop()
+	for len(got) < r.v.K {
+		select {
+		case f := <-results:
+			pending--
+			switch {
+			case f.from == nil:
+				exhausted = true
+			case f.err != nil:
+				if ctx.Err() == nil {
+					r.lose(j, f.from, f.err)
+					launch()
+				}
+			default:
+				got[f.from.num] = f.blocks
+				hedge.Reset(max(r.f.c.c.Patience.Hedge, 3*time.Since(start)))
 			}
-			at := (seg + int64(i)) * v.SegmentSize
-			from, to := max(off-at, 0), min(off+n-at, int64(len(text)))
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			if len(got)+pending < r.v.K {
+				return nil, r.tooFew(len(got))
+			}
+		case <-hedge.C:
+			r.blame(j, got)
+			if !exhausted && pending < cap(results)-len(got) {
+				launch()
+			}
+			hedge.Reset(max(r.f.c.c.Patience.Hedge, 2*time.Since(start)))
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	return got, nil // the late need not go on
+}
+
+// tooFew says why the version cannot be read, with have good shares at hand.
+func (r *retrieval) tooFew(have int) error {
+	r.survey.mu.Lock()
+	defer r.survey.mu.Unlock()
+	e := r.notEnough()
+	e.Shares, e.Need = have, r.v.K
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for h := range r.bad {
+		if _, bad := errors.AsType[*ssk.CorruptError](h.err); bad {
+			e.Corrupt++
+		}
+		for i := range e.Reports {
+			if s := &e.Reports[i]; s.ID == h.peer.ID {
+				s.Err = h.err
+			}
+		}
+	}
+	return e
+}
+
+func (r *retrieval) fetchOne(ctx context.Context, j *job) fetched {
+	h, err := r.get(ctx, j)
+	if err != nil {
+		return fetched{err: err}
+	}
+	r.mu.Lock()
+	j.asked[h] = true
+	r.mu.Unlock()
+	span := h.share.BlocksSpan(j.first, j.count)
+	start := time.Now()
+	stall, cancel := context.WithTimeout(ctx, r.f.c.patience(span.Len))
+	defer cancel()
+	blocks, err := h.share.Blocks(stall, j.first, j.count)
+	if err != nil {
+		err = r.explain(ctx, h, err)
+		r.mu.Lock()
+		h.err = err
+		r.mu.Unlock()
+		return fetched{from: h, err: err}
+	}
+	r.tr.block(h.peer.ID, h.num, j.first, int(span.Len), time.Since(start))
+	return fetched{from: h, blocks: blocks}
+}
+
+// patience is how long a server may take for so many bytes.
+func (c *Client) patience(bytes int64) time.Duration {
+	return c.c.Patience.Stall * time.Duration(1+bytes>>20)
+}
+
+// explain tells a damaged share from one that was overwritten meanwhile.
+func (r *retrieval) explain(ctx context.Context, h *holding, err error) error {
+	if _, damaged := errors.AsType[*ssk.CorruptError](err); !damaged {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.f.c.c.Patience.Ask)
+	defer cancel()
+	now, e := slot{h.peer.Server, r.f.o.si, h.num}.ReadSpans(ctx, []storage.Span{{Len: int64(len(h.check))}})
+	if e != nil {
+		return e
+	}
+	if !bytes.Equal(now[0], h.check) {
+		return errChanged
+	}
+	return err
+}
+
+// Bounds of a job: bytes of one share, which go in one request, and bytes of
+// the file.
+const (
+	jobShare = 1 << 20
+	jobFile  = 4 << 20
+	// ahead is how many jobs are under way at once: while one is decoded the
+	// next are on the line.
+	ahead = 3
+)
+
+// jobSize is how many segments make a job.
+func (v version) jobSize() int {
+	n := min(jobShare/max(v.BlockLen(0), 1), jobFile/max(v.SegmentSize, 1), ssk.MaxBlocks)
+	return int(max(n, 1))
+}
+
+type version struct{ ssk.Version }
+
+// decode turns the blocks of a job into text, segment i into buf(i).
+func (r *retrieval) decode(first int64, count int, got map[storage.ShareNum][]ssk.Block, buf func(seg int64) []byte) ([][]byte, error) {
+	texts := make([][]byte, count)
+	for i := range count {
+		seg := first + int64(i)
+		blocks := make(map[storage.ShareNum]ssk.Block, len(got))
+		for num, list := range got {
+			blocks[num] = list[i]
+		}
+		text, err := r.decoder.Segment(seg, blocks, buf(seg))
+		if err != nil {
+			return nil, fmt.Errorf("the file was stored inconsistently by its maker: %w", err)
+		}
+		texts[i] = text
+	}
+	return texts, nil
+}
+
+// whole reads all segments into one buffer.
+func (r *retrieval) whole(ctx context.Context) ([]byte, error) {
+	text := make([]byte, r.v.Size, r.v.Size+int64(r.v.K)) // the last segment may decode to more
+	ctx, cancel := context.WithCancel(ctx)
+	defer r.wg.Wait()
+	defer cancel()
+	place := func(seg int64) []byte { return text[seg*r.v.SegmentSize : cap(text)] }
+	size := version{r.v}.jobSize()
+	errs := make(chan error, ahead)
+	under := 0
+	for next := int64(0); next < r.v.Segments() || under > 0; {
+		for under < ahead && next < r.v.Segments() {
+			first, count := next, int(min(int64(size), r.v.Segments()-next))
+			next += int64(count)
+			under++
+			r.wg.Go(func() {
+				got, err := r.fetch(ctx, first, count)
+				if err == nil {
+					_, err = r.decode(first, count, got, place)
+				}
+				errs <- err
+			})
+		}
+		if err := <-errs; err != nil {
+			return nil, err
+		}
+		under--
+	}
+	return text, nil
+}
+
+// copy writes a range, a job at a time, with ahead jobs under way.
+func (r *retrieval) copy(ctx context.Context, w io.Writer, off, end int64) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer r.wg.Wait()
+	defer cancel()
+	type decoded struct {
+		texts [][]byte
+		err   error
+	}
+	type run struct {
+		first int64
+		text  chan decoded
+	}
+	next, last := r.v.SegmentsOf(off, end-off)
+	var under []run
+	for size := 1; next <= last || len(under) > 0; size = (version{r.v}).jobSize() { // the first is small, for a quick first byte
+		for len(under) < ahead && next <= last {
+			j, count := run{next, make(chan decoded, 1)}, int(min(int64(size), last-next+1))
+			next += int64(count)
+			under = append(under, j)
+			r.wg.Go(func() {
+				got, err := r.fetch(ctx, j.first, count)
+				var d decoded
+				if d.err = err; err == nil {
+					d.texts, d.err = r.decode(j.first, count, got, func(int64) []byte { return nil })
+				}
+				j.text <- d
+			})
+		}
+		d := <-under[0].text
+		if d.err != nil {
+			return d.err
+		}
+		for i, text := range d.texts {
+			at := (under[0].first + int64(i)) * r.v.SegmentSize
+			from, to := max(off-at, 0), min(end-at, int64(len(text)))
 			if _, err := w.Write(text[from:to]); err != nil {
 				return err
 			}
 		}
-		seg += int64(count)
+		under = under[1:]
 	}
 	return nil
-}
-
-// blocks fetches from K different shares, and from others where some are bad.
-// It returns the shares that are still good.
-func (f *File) blocks(ctx context.Context, shares []found, v ssk.Version, seg int64, count int) (map[storage.ShareNum][]ssk.Block, []found, error) {
-	type result struct {
-		i      int
-		blocks []ssk.Block
-		err    error
-	}
-	got := map[storage.ShareNum][]ssk.Block{}
-	bad := map[int]bool{}
-	tried := map[int]bool{}
-	var lastErr error
-	for len(got) < v.K {
-		results := make(chan result)
-		asked := 0
-		busy := map[storage.ShareNum]bool{}
-		for i, sh := range shares {
-			num := sh.share.Num()
-			if _, have := got[num]; have || tried[i] || busy[num] || len(got)+asked == v.K {
-				continue
-			}
-			tried[i], busy[num] = true, true
-			asked++
-			go func() {
-				ctx, cancel := context.WithTimeout(ctx, f.c.c.Patience.Ask)
-				defer cancel()
-				b, err := sh.share.Blocks(ctx, seg, count)
-				results <- result{i, b, err}
-			}()
-		}
-		if asked == 0 {
-			return nil, nil, &UnrecoverableError{Shares: len(shares) - len(bad), Need: v.K}
-		}
-		for range asked {
-			r := <-results
-			if r.err != nil {
-				bad[r.i], lastErr = true, r.err
-				continue
-			}
-			got[shares[r.i].share.Num()] = r.blocks
-		}
-		if ctx.Err() != nil {
-			return nil, nil, ctx.Err()
-		}
-	}
-	_ = lastErr
-	var rest []found
-	for i, sh := range shares {
-		if !bad[i] {
-			rest = append(rest, sh)
-		}
-	}
-	return got, rest, nil
 }

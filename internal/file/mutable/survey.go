@@ -1,164 +1,383 @@
 package mutable
 
 import (
-	"cmp"
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"tahoe-go/internal/format/ssk"
 	"tahoe-go/internal/storage"
 )
 
-// headSpan is what a survey reads of each share: small files come whole.
-const headSpan = 64 << 10
+const (
+	// readHead is how much of the start of each share a reader asks for at
+	// once: files of up to some 40 KiB (3 of 10) come whole in the first answer.
+	readHead = ssk.HeadSize + 14<<10
+	// callLimit is how much of one share is asked for in one call.
+	callLimit = 16 << 20
+)
 
-// found is one proven share on one server.
-type found struct {
-	peer  storage.Peer
-	share *ssk.Share
-	check []byte // the packed checkstring
+// holding is a share as a server showed it.
+type holding struct {
+	num     storage.ShareNum
+	peer    storage.Peer
+	check   []byte     // its first bytes, as on the server
+	share   *ssk.Share // nil: err says why it is of no use
+	version ssk.Version
+	err     error
+	took    time.Duration // the server's answer
+	late    int           // how often it kept a reader waiting; guarded by retrieval.mu
 }
 
-// survey is what the servers hold of a file.
-type survey struct {
-	shares   []found
-	bad      map[string][]storage.ShareNum // shares that are no good, by server ID
-	answered []storage.Peer
-	failed   map[string]error // by server ID
-}
-
-// answer is what one server said.
+// answer is a server's to a survey.
 type answer struct {
-	peer  storage.Peer
-	heads map[storage.ShareNum][][]byte
-	err   error
+	peer   storage.Peer
+	shares []*holding // by number
+	err    error
+	asked  time.Time // when
+	took   time.Duration
 }
 
-// survey asks every server. Once enough have answered for want to hold, the
-// others are waited for as long as Patience says.
-func (f *File) survey(ctx context.Context, tr *Trace, enough func(*survey) bool) *survey {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	peers := f.c.c.Servers.ForRead(f.si)
-	answers := make(chan answer, len(peers)) // nobody blocks if we leave early
-	for _, p := range peers {
-		go func() {
-			ctx, cancel := context.WithTimeout(ctx, f.c.c.Patience.Ask)
-			defer cancel()
-			start := time.Now()
-			heads, err := p.Server.ReadSlot(ctx, f.si, nil, []storage.Span{{Off: 0, Len: headSpan}})
-			tr.asked(p.ID, err, time.Since(start))
-			answers <- answer{p, heads, err}
-		}()
-	}
-	s := &survey{bad: map[string][]storage.ShareNum{}, failed: map[string]error{}}
-	var straggle <-chan time.Time
-	for range peers {
-		select {
-		case a := <-answers:
-			f.take(ctx, s, a)
-		case <-straggle:
-			return s
-		case <-ctx.Done():
-			return s
-		}
-		if straggle == nil && 2*len(s.answered) >= len(peers) && enough(s) {
-			t := time.NewTimer(f.c.c.Patience.Straggle)
-			defer t.Stop()
-			straggle = t.C
-		}
-	}
-	return s
+// slot is one share on one server, as ssk reads it.
+type slot struct {
+	server storage.Server
+	si     storage.Index
+	num    storage.ShareNum
 }
 
-// take proves the shares of an answer.
-func (f *File) take(ctx context.Context, s *survey, a answer) {
-	if a.err != nil && !errors.Is(a.err, storage.ErrNotFound) {
-		s.failed[a.peer.ID] = a.err
-		return
+var _ ssk.Source = slot{}
+
+// ReadSpans implements ssk.Source, with as few calls as the protocols allow.
+func (s slot) ReadSpans(ctx context.Context, spans []storage.Span) ([][]byte, error) {
+	var total int64
+	for _, span := range spans {
+		total += span.Len
 	}
-	s.answered = append(s.answered, a.peer)
-	for num, pieces := range a.heads {
-		if len(pieces) == 0 {
-			continue
-		}
-		share, err := f.ssk.Open(ctx, slotSource{a.peer, f.si, num}, num, pieces[0])
-		if err != nil {
-			s.bad[a.peer.ID] = append(s.bad[a.peer.ID], num)
-			continue
-		}
-		check := share.Version().Checkstring()
-		s.shares = append(s.shares, found{a.peer, share, check.Append(nil)})
+	if total <= callLimit {
+		return s.read(ctx, spans)
 	}
+	out := make([][]byte, len(spans))
+	for i, span := range spans {
+		for int64(len(out[i])) < span.Len {
+			part := storage.Span{Off: span.Off + int64(len(out[i])), Len: min(span.Len-int64(len(out[i])), callLimit)}
+			got, err := s.read(ctx, []storage.Span{part})
+			if err != nil {
+				return nil, err
+			}
+			out[i] = append(out[i], got[0]...)
+			if int64(len(got[0])) < part.Len {
+				break
+			}
+		}
+	}
+	return out, nil
 }
 
-// slotSource reads one share of a slot.
-type slotSource struct {
-	peer storage.Peer
-	si   storage.Index
-	num  storage.ShareNum
-}
-
-// ReadSpans implements ssk.Source.
-func (s slotSource) ReadSpans(ctx context.Context, spans []storage.Span) ([][]byte, error) {
-	m, err := s.peer.Server.ReadSlot(ctx, s.si, []storage.ShareNum{s.num}, spans)
+func (s slot) read(ctx context.Context, spans []storage.Span) ([][]byte, error) {
+	data, err := s.server.ReadSlot(ctx, s.si, []storage.ShareNum{s.num}, spans)
 	if err != nil {
 		return nil, err
 	}
-	if pieces, ok := m[s.num]; ok && len(pieces) == len(spans) {
-		return pieces, nil
+	pieces, ok := data[s.num]
+	switch {
+	case !ok:
+		return nil, fmt.Errorf("share %d: %w", s.num, storage.ErrNotFound)
+	case len(pieces) != len(spans):
+		return nil, fmt.Errorf("share %d: %d pieces came of %d asked for", s.num, len(pieces), len(spans))
 	}
-	return make([][]byte, len(spans)), nil
+	return pieces, nil
 }
 
-// versions groups the shares, the newest first.
-func (s *survey) versions() []ssk.Version {
-	seen := map[ssk.Version]bool{}
-	var vs []ssk.Version
-	for _, sh := range s.shares {
-		if v := sh.share.Version(); !seen[v] {
-			seen[v] = true
-			vs = append(vs, v)
+// survey asks servers what they hold. A reader's ends as soon as it is
+// certain enough what is the newest version and there are enough shares of it;
+// more asks on. A writer's asks everybody.
+type survey struct {
+	f       *File
+	tr      *Trace
+	writing bool
+	head    int64 // bytes of each share to ask for
+	peers   []storage.Peer
+	start   time.Time
+	answers chan *answer // holds one of each server, so that nobody waits to tell
+
+	mu      sync.Mutex // held by run and more; guards below
+	next    int        // peers before it have been asked
+	pending int
+	got     map[string]*answer
+}
+
+func (f *File) newSurvey(writing bool, peers []storage.Peer, head int64, tr *Trace) *survey {
+	return &survey{f: f, tr: tr, writing: writing, head: head, peers: peers, start: time.Now(),
+		answers: make(chan *answer, len(peers)), got: map[string]*answer{}}
+}
+
+// surveyToRead asks the servers that are likely to know first.
+func (f *File) surveyToRead(ctx context.Context, tr *Trace) (*survey, error) {
+	s := f.newSurvey(false, f.c.c.Servers.ForRead(f.o.si), readHead, tr)
+	return s, s.run(ctx)
+}
+
+// ask puts the question to the first n peers, those who have not got it yet.
+// s.mu is held.
+func (s *survey) ask(n int) {
+	for ; s.next < min(n, len(s.peers)); s.next++ {
+		peer := s.peers[s.next]
+		s.pending++
+		s.f.c.wg.Go(func() { // it may outlast the survey: then the answer serves the next one
+			s.answers <- s.askOne(peer)
+		})
+	}
+}
+
+func (s *survey) askOne(peer storage.Peer) *answer {
+	c, o := s.f.c, s.f.o
+	ctx, cancel := context.WithTimeout(c.ctx, c.c.Patience.Ask)
+	defer cancel()
+	a := &answer{peer: peer, asked: time.Now()}
+	held, err := peer.Server.ReadSlot(ctx, o.si, nil, []storage.Span{{Len: s.head}})
+	a.err, a.took = err, time.Since(a.asked)
+	nums := slices.Sorted(maps.Keys(held))
+	for _, num := range nums {
+		if len(held[num]) != 1 {
+			continue
 		}
+		head := held[num][0]
+		h := &holding{num: num, peer: peer, check: head[:min(len(head), ssk.MaxCheckstring)], took: a.took}
+		share, err := o.file.Open(ctx, slot{peer.Server, o.si, num}, num, head)
+		if err == nil {
+			h.share, h.version = share, share.Version()
+		} else {
+			h.err = err
+			s.f.drop(h, err, s.tr)
+		}
+		a.shares = append(a.shares, h)
 	}
-	slices.SortFunc(vs, func(a, b ssk.Version) int { return -cmp.Or(a.Compare(b)) })
-	return vs
+	o.learn(a)
+	s.tr.asked(peer.ID, nums, err, a.took)
+	return a
 }
 
-// of returns the shares of v, one for each number first.
-func (s *survey) of(v ssk.Version) []found {
-	var out, more []found
-	seen := map[storage.ShareNum]bool{}
-	for _, sh := range s.shares {
+// take notes an answer. s.mu is held.
+func (s *survey) take(a *answer) {
+	s.pending--
+	s.got[a.peer.ID] = a
+}
+
+// run asks until it is enough, or ctx ends.
+func (s *survey) run(ctx context.Context) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := &s.f.c.c.Patience
+	defer s.tell()
+	late := time.NewTimer(p.Hedge)
+	defer late.Stop()
+	if s.writing {
+		s.ask(len(s.peers))
+		late.Reset(p.Ask + time.Second)
+	} else {
+		s.ask(max(s.f.c.c.N, 2*s.f.c.c.K))
+	}
+	for overdue := 0; s.pending > 0; {
+		select {
+		case a := <-s.answers:
+			s.take(a)
+			if s.writing && len(s.got) > len(s.peers)/2 {
+				late.Reset(max(p.Straggle, 3*time.Since(s.start))) // the rest should not be much slower
+			}
+		case <-late.C:
+			if s.writing {
+				return nil
+			}
+			overdue++
+			s.ask(len(s.peers))
+			late.Reset(p.Straggle)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		if s.writing {
+			continue
+		}
+		best, ok := s.best()
+		doubt := !ok || s.newer(best) || best.Compare(s.f.o.newestSeen()) < 0
 		switch {
-		case sh.share.Version() != v:
-		case seen[sh.share.Num()]:
-			more = append(more, sh)
-		default:
-			seen[sh.share.Num()] = true
-			out = append(out, sh)
+		case ok && overdue > 1, !doubt && (overdue > 0 || s.answered() >= 2*best.K):
+			return nil
+		case doubt && s.answered() >= 2*s.f.c.c.K, s.pending == 0:
+			s.ask(len(s.peers))
 		}
 	}
-	return append(out, more...)
+	return nil
 }
 
-// recoverable reports whether v can be read from what was found.
-func (s *survey) recoverable(v ssk.Version) bool {
-	nums := map[storage.ShareNum]bool{}
-	for _, sh := range s.of(v) {
-		nums[sh.share.Num()] = true
+// answered is how many servers gave an answer. s.mu is held.
+func (s *survey) answered() (n int) {
+	for _, a := range s.got {
+		if a.err == nil {
+			n++
+		}
 	}
-	return len(nums) >= v.K
+	return n
 }
 
-// best is the newest recoverable version.
-func (s *survey) best() (ssk.Version, bool) {
-	for _, v := range s.versions() {
-		if s.recoverable(v) {
-			return v, true
+// more waits for one more answer, asking the servers not asked so far. False
+// when there is none to come.
+func (s *survey) more(ctx context.Context) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ask(len(s.peers))
+	if s.pending == 0 {
+		return false
+	}
+	select {
+	case a := <-s.answers:
+		s.take(a)
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// tell reports the survey to its trace. s.mu is held.
+func (s *survey) tell() {
+	s.tr.surveyed(Survey{Writing: s.writing, Asked: s.next, Answered: s.answered(), Versions: s.versions(), Took: time.Since(s.start)})
+}
+
+// versions lists what was found, newest first. s.mu is held.
+func (s *survey) versions() []Seen {
+	t := tally{}
+	for _, a := range s.got {
+		for _, h := range a.shares {
+			if h.share != nil {
+				t.add(h.version, h.num)
+			}
+		}
+	}
+	return t.list()
+}
+
+// best is the newest version of which there are enough shares. s.mu is held.
+func (s *survey) best() (ssk.Version, bool) { return best(s.versions()) }
+
+// newer reports whether there is a version newer than v. s.mu is held.
+func (s *survey) newer(v ssk.Version) bool {
+	list := s.versions()
+	return len(list) > 0 && list[0].Version.Compare(v) > 0
+}
+
+// tally counts the distinct shares of each version.
+type tally map[ssk.Version]map[storage.ShareNum]bool
+
+func (t tally) add(v ssk.Version, num storage.ShareNum) {
+	if t[v] == nil {
+		t[v] = map[storage.ShareNum]bool{}
+	}
+	t[v][num] = true
+}
+
+// list is sorted, newest first.
+func (t tally) list() []Seen {
+	out := make([]Seen, 0, len(t))
+	for v, nums := range t {
+		out = append(out, Seen{v, len(nums)})
+	}
+	slices.SortFunc(out, func(a, b Seen) int { return b.Version.Compare(a.Version) })
+	return out
+}
+
+// best is the newest version that can be rebuilt.
+func best(list []Seen) (ssk.Version, bool) {
+	for _, s := range list {
+		if s.Shares >= s.Version.K {
+			return s.Version, true
 		}
 	}
 	return ssk.Version{}, false
+}
+
+// holdings returns the good shares of v. s.mu is held.
+func (s *survey) holdings(v ssk.Version) (list []*holding) {
+	for _, peer := range s.peers {
+		if a := s.got[peer.ID]; a != nil {
+			for _, h := range a.shares {
+				if h.share != nil && h.version == v {
+					list = append(list, h)
+				}
+			}
+		}
+	}
+	return list
+}
+
+// view returns what this survey has seen, and nothing that was learned since:
+// a write on it fails if what was read has been replaced.
+func (s *survey) view() *view {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := &view{peers: s.peers, known: map[string]*known{}}
+	for id, a := range s.got {
+		if a.err == nil {
+			m.known[id] = a.known()
+		}
+	}
+	return m
+}
+
+// known is what the answer tells.
+func (a *answer) known() *known {
+	k := &known{at: a.asked, shares: map[storage.ShareNum]held{}}
+	for _, h := range a.shares {
+		k.shares[h.num] = held{check: h.check, version: h.version, good: h.share != nil}
+	}
+	return k
+}
+
+// notEnough says why nothing can be read. s.mu is held.
+func (s *survey) notEnough() *UnrecoverableError {
+	e := &UnrecoverableError{Servers: s.answered()}
+	for _, seen := range s.versions() {
+		e.Seen = append(e.Seen, seen.Version)
+		if seen.Shares > e.Shares {
+			e.Shares, e.Need = seen.Shares, seen.Version.K
+		}
+	}
+	for _, peer := range s.peers {
+		r := ServerReport{ID: peer.ID, Name: peer.Name}
+		switch a := s.got[peer.ID]; {
+		case a == nil:
+			r.Err = errSlow
+		case a.err != nil:
+			r.Err = a.err
+		default:
+			for _, h := range a.shares {
+				if h.share != nil {
+					r.Shares = append(r.Shares, h.num)
+				} else if _, bad := errors.AsType[*ssk.CorruptError](h.err); bad {
+					e.Corrupt++
+					r.Err = h.err
+				}
+			}
+		}
+		e.Reports = append(e.Reports, r)
+	}
+	return e
+}
+
+// drop tells of a share that is no longer used. A damaged one is reported to
+// its server, once.
+func (f *File) drop(h *holding, why error, tr *Trace) {
+	tr.dropped(h.peer.ID, h.num, why)
+	bad, damaged := errors.AsType[*ssk.CorruptError](why)
+	if !damaged || !f.o.firstReport(damage{h.peer.ID, h.num, string(h.check)}) {
+		return
+	}
+	f.c.c.Log.Warn("share is damaged", "server", h.peer.ID, "si", f.o.si.Short(), "shnum", h.num, "what", bad.What)
+	f.c.wg.Go(func() { // nobody waits for the report; it is bounded by Ask
+		ctx, cancel := context.WithTimeout(f.c.ctx, f.c.c.Patience.Ask)
+		defer cancel()
+		h.peer.Server.ReportCorruptSlot(ctx, f.o.si, h.num, "does not verify: "+bad.What)
+	})
 }

@@ -1,0 +1,211 @@
+package mutable
+
+import (
+	"context"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+	"weak"
+
+	"tahoe-go/internal/codec/tagged"
+	"tahoe-go/internal/format/caps"
+	"tahoe-go/internal/format/ssk"
+	"tahoe-go/internal/storage"
+)
+
+// object is what a Client knows of one file beyond its caps. It lives as long
+// as a File of it does, and among the recentObjects for longer.
+type object struct {
+	si   storage.Index
+	file *ssk.File
+	turn chan struct{} // full while somebody writes
+
+	mu       sync.Mutex // guards below
+	key      *ssk.PrivateKey
+	sample   *ssk.Share // a good one, from which the key can be had
+	known    map[string]*known
+	newest   ssk.Version // the newest that could be read or was published
+	reported map[damage]bool
+}
+
+// known is what a server has said it holds, or was told to.
+type known struct {
+	at     time.Time
+	shares map[storage.ShareNum]held
+}
+
+// held is what is remembered of a share.
+type held struct {
+	check   []byte // its first bytes, on which writes are conditional
+	version ssk.Version
+	good    bool // version is proven
+}
+
+// damage is a share that was reported to its server.
+type damage struct {
+	server string
+	num    storage.ShareNum
+	check  string
+}
+
+const (
+	recentObjects = 64   // kept for the next operation on them
+	maxReported   = 1000 // then shares are reported again
+)
+
+// objects holds one object for each file in use.
+type objects struct {
+	mu     sync.Mutex // guards below
+	all    map[objectKey]weak.Pointer[object]
+	recent []*object // the last one last
+}
+
+type objectKey struct {
+	si          storage.Index
+	fingerprint tagged.Hash
+}
+
+// get returns the file's object, always the same while anybody has it.
+func (s *objects) get(cap caps.SSKVerifier) *object {
+	key := objectKey{cap.Index, cap.Fingerprint}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	o := s.all[key].Value()
+	if o == nil {
+		o = &object{
+			si: cap.Index, file: ssk.NewFile(cap), turn: make(chan struct{}, 1),
+			known: map[string]*known{}, reported: map[damage]bool{},
+		}
+		if s.all == nil {
+			s.all = map[objectKey]weak.Pointer[object]{}
+		}
+		s.all[key] = weak.Make(o)
+		runtime.AddCleanup(o, s.forget, key)
+	}
+	if i := slices.Index(s.recent, o); i >= 0 {
+		s.recent = slices.Delete(s.recent, i, i+1)
+	} else if len(s.recent) == recentObjects {
+		s.recent = slices.Delete(s.recent, 0, 1)
+	}
+	s.recent = append(s.recent, o)
+	return o
+}
+
+// forget drops the entry of an object that is gone.
+func (s *objects) forget(key objectKey) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.all[key].Value() == nil {
+		delete(s.all, key)
+	}
+}
+
+// lock waits for the writer's turn.
+func (o *object) lock(ctx context.Context) error {
+	select {
+	case o.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (o *object) unlock() { <-o.turn }
+
+func (o *object) learnKey(k *ssk.PrivateKey) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.key = k
+}
+
+// learn remembers a survey's answer, unless it is older than what is known.
+func (o *object) learn(a *answer) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if k := o.known[a.peer.ID]; k != nil && k.at.After(a.asked) {
+		return
+	}
+	if a.err != nil {
+		delete(o.known, a.peer.ID)
+		return
+	}
+	for _, h := range a.shares {
+		if h.share != nil && o.key == nil && (o.sample == nil || o.sample.Version().Compare(h.version) < 0) {
+			o.sample = h.share
+		}
+	}
+	o.known[a.peer.ID] = a.known()
+}
+
+// wrote remembers what a server has taken.
+func (o *object) wrote(server string, num storage.ShareNum, h held) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	k := o.known[server]
+	if k == nil {
+		k = &known{shares: map[storage.ShareNum]held{}}
+		o.known[server] = k
+	}
+	k.at = time.Now()
+	k.shares[num] = h
+}
+
+// forgetServer drops what is known of one server, or of all.
+func (o *object) forgetServer(id string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if id == "" {
+		clear(o.known)
+		return
+	}
+	delete(o.known, id)
+}
+
+// knownSince returns what is known of the servers and not older than that.
+// The maps are copies.
+func (o *object) knownSince(t time.Time) map[string]*known {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	out := map[string]*known{}
+	for id, k := range o.known {
+		if k.at.Before(t) {
+			continue
+		}
+		c := &known{at: k.at, shares: map[storage.ShareNum]held{}}
+		for num, h := range k.shares {
+			c.shares[num] = h
+		}
+		out[id] = c
+	}
+	return out
+}
+
+// noteNewest remembers a version that can be read.
+func (o *object) noteNewest(v ssk.Version) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if v.Compare(o.newest) > 0 {
+		o.newest = v
+	}
+}
+
+func (o *object) newestSeen() ssk.Version {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.newest
+}
+
+// firstReport reports whether d has not been told to its server yet.
+func (o *object) firstReport(d damage) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.reported[d] {
+		return false
+	}
+	if len(o.reported) >= maxReported {
+		clear(o.reported)
+	}
+	o.reported[d] = true
+	return true
+}
