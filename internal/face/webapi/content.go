@@ -15,41 +15,63 @@ import (
 	"tahoe-go/internal/format/caps"
 )
 
-// file answers GET and HEAD for an immutable file. name is the end of the URL
-// or "".
-func (h *Handler) file(q *request, c caps.Cap, name string) error {
-	if _, ok := caps.Size(c); !ok {
+// file answers GET and HEAD for a file. The target's name is the end of the
+// URL or "".
+func (h *Handler) file(q *request, t *target) error {
+	c, kind := t.cap(), q.t()
+	if typeOf(c) != fileType {
 		return errorf(http.StatusBadRequest, "The cap is not that of a file.")
 	}
-	t := q.t()
-	switch t {
+	switch kind {
 	case "info":
-		return h.info(q, c)
+		return h.info(q, t.child, t.name)
 	case "", "json", "uri", "readonly-uri":
 	default:
 		return errorf(http.StatusBadRequest, "GET of a file takes no t=, or t=json, t=info, t=uri or t=readonly-uri.")
 	}
-	if v, ok := c.(caps.CHKVerifier); ok {
-		return errorf(http.StatusBadRequest, "A cap of the kind %s grants checking a file, not reading it.", v.Kind())
+	if !readable(c) {
+		return errorf(http.StatusBadRequest, "A cap of the kind %s grants checking a file, not reading it.", c.Kind())
 	}
-	if si, ok := caps.Index(c); ok {
-		// Not quoted, as the Python gateway sends it. An immutable file has
-		// the same tag forever.
-		etag := si.String() + "-" + t
-		q.Header()["Etag"] = []string{etag}
-		q.Header().Set("Cache-Control", "private, no-cache")
-		if matches(q.r.Header.Get("If-None-Match"), etag) {
-			q.WriteHeader(http.StatusNotModified)
+	if si, ok := caps.Index(c); ok && !caps.Mutable(c) {
+		// An immutable file has the same tag forever.
+		if q.unchanged(si.String() + "-" + kind) {
 			return nil
 		}
 	}
-	switch t {
+	switch kind {
 	case "json":
-		return q.json("text/plain", fileJSON(c))
-	case "uri", "readonly-uri":
+		return h.fileJSON(q, t)
+	case "uri":
 		return q.text(c.Reveal())
+	case "readonly-uri":
+		return q.text(t.child.Read.Reveal())
 	}
-	return h.content(q, c, name)
+	if caps.Mutable(c) {
+		return h.mutableContent(q, t.child.Read, t.name)
+	}
+	size, _ := caps.Size(c)
+	out, off, n, err := h.beginContent(q, t.name, size)
+	if err != nil || out == nil {
+		return err
+	}
+	if lit, ok := c.(caps.LIT); ok {
+		_, err := out.Write(lit.Data()[off : off+n])
+		return err
+	}
+	return h.download(q.r.Context(), c.(caps.CHK), out, off, n)
+}
+
+// unchanged sets the entity tag of what never changes and reports whether the
+// client has it already, in which case it has been told so. The tag is not
+// quoted, as the Python gateway sends it.
+func (q *request) unchanged(etag string) bool {
+	q.Header()["Etag"] = []string{etag}
+	q.Header().Set("Cache-Control", "private, no-cache")
+	if !matches(q.r.Header.Get("If-None-Match"), etag) {
+		return false
+	}
+	q.WriteHeader(http.StatusNotModified)
+	return true
 }
 
 // matches reports whether a list of entity tags has etag, quoted or not.
@@ -62,41 +84,37 @@ func matches(list, etag string) bool {
 	return false
 }
 
-// fileJSON is what t=json says of a file.
-func fileJSON(c caps.Cap) any {
-	facts := map[string]any{"mutable": false, "format": "CHK", "ro_uri": c.Reveal()}
-	if n, ok := caps.Size(c); ok {
-		facts["size"] = n
-	}
-	if v, ok := caps.Verifier(c); ok {
-		facts["verify_uri"] = v.Reveal()
-	}
-	return []any{"filenode", facts}
-}
-
-// unknown answers for a cap of a kind that this program does not know.
-func (h *Handler) unknown(q *request, c caps.Unknown) error {
-	if !errors.Is(c.Err(), caps.ErrUnknownKind) {
-		return c.Err()
-	}
-	if q.r.Method == http.MethodGet || q.r.Method == http.MethodHead {
-		switch q.t() {
-		case "json":
-			facts := map[string]any{}
-			if c.ReadOnly() {
-				facts["ro_uri"] = c.Reveal()
-			} else {
-				facts["rw_uri"] = c.Reveal()
-			}
-			if c.Immutable() {
-				facts["mutable"] = false
-			}
-			return q.json("text/plain", []any{"unknown", facts})
-		case "info":
-			return h.info(q, c)
+// fileJSON answers t=json of a file. The size of a mutable one is asked of
+// servers; if they cannot tell, it is left out.
+func (h *Handler) fileJSON(q *request, t *target) error {
+	o := objectOf(t.child)
+	o.metadata = t.metadata
+	if caps.Mutable(t.cap()) {
+		if v, err := h.version(q, t.child.Read); err == nil {
+			o.size = v.Size
 		}
 	}
-	return errorf(http.StatusBadRequest, "The cap is of a kind that is not known here. It can only be asked for with t=json or t=info.")
+	return h.objectJSON(q, o, false)
+}
+
+// errUnknownCap: little can be done with a cap of the future.
+var errUnknownCap = errorf(http.StatusBadRequest, "The cap is of a kind that is not known here. It can only be asked for with t=json or t=info.")
+
+// unknown answers GET for a cap of a kind that this program does not know.
+func (h *Handler) unknown(q *request, t *target) error {
+	switch kind := q.t(); {
+	case kind == "json":
+		o := objectOf(t.child)
+		o.metadata = t.metadata
+		return h.objectJSON(q, o, t.parent != nil && !caps.Mutable(t.parent.Cap()))
+	case kind == "info" && t.cap() != nil:
+		return h.info(q, t.child, t.name)
+	case kind == "uri" && t.cap() != nil:
+		return q.text(t.cap().Reveal())
+	case kind == "readonly-uri" && t.child.Read != nil:
+		return q.text(t.child.Read.Reveal())
+	}
+	return errUnknownCap
 }
 
 // json answers with a value, spaced as the Python gateway does.
@@ -131,9 +149,9 @@ func policyFor(kind string) string {
 	return storedPolicy
 }
 
-// content sends a file's bytes, or the range asked for.
-func (h *Handler) content(q *request, c caps.Cap, name string) error {
-	size, _ := caps.Size(c)
+// beginContent decides which bytes of a file are to be sent, and how they are
+// to be taken. out is nil when there are none: then the answer is complete.
+func (h *Handler) beginContent(q *request, name string, size int64) (out *stream, off, n int64, err error) {
 	if given := q.arg("filename"); given != "" {
 		name = given
 	}
@@ -142,7 +160,7 @@ func (h *Handler) content(q *request, c caps.Cap, name string) error {
 	}
 	save, err := q.flag("save")
 	if err != nil {
-		return err
+		return nil, 0, 0, err
 	}
 	hdr := q.Header()
 	kind := contentType(name)
@@ -152,11 +170,12 @@ func (h *Handler) content(q *request, c caps.Cap, name string) error {
 	if save || kind == "application/pdf" { // browsers show no PDF in a sandbox
 		hdr.Set("Content-Disposition", attachment(name))
 	}
-	off, n, status := int64(0), size, http.StatusOK
+	status := http.StatusOK
+	n = size
 	if r := q.r.Header.Get("Range"); r != "" && h.sameFile(q) {
 		first, count, ok, err := parseRange(r, size)
 		if err != nil {
-			return err
+			return nil, 0, 0, err
 		}
 		if ok {
 			off, n, status = first, count, http.StatusPartialContent
@@ -164,16 +183,12 @@ func (h *Handler) content(q *request, c caps.Cap, name string) error {
 		}
 	}
 	hdr.Set("Content-Length", strconv.FormatInt(n, 10))
-	out := &stream{q: q, status: status, rc: http.NewResponseController(q), idle: h.c.Idle}
+	out = &stream{q: q, status: status, rc: http.NewResponseController(q), idle: h.c.Idle}
 	if q.r.Method == http.MethodHead || n == 0 {
 		out.begin()
-		return nil
+		return nil, 0, 0, nil
 	}
-	if lit, ok := c.(caps.LIT); ok {
-		_, err := out.Write(lit.Data()[off : off+n])
-		return err
-	}
-	return h.download(q.r.Context(), c.(caps.CHK), out, off, n)
+	return out, off, n, nil
 }
 
 // sameFile reports whether the condition in If-Range, if any, holds.

@@ -67,6 +67,9 @@ func translate(err error) *httpError {
 		}
 		return &httpError{status: http.StatusGone, text: text, details: reports(e.Servers)}
 	}
+	if e := translateTree(err); e != nil {
+		return e
+	}
 	switch {
 	case errors.Is(err, immutable.ErrNoServers):
 		return errorf(http.StatusInternalServerError, "The file was not stored: no storage server is connected. The start page shows why.")

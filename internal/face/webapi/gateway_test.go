@@ -14,7 +14,10 @@ import (
 	"time"
 
 	"tahoe-go/internal/codec/tagged"
+	"tahoe-go/internal/file/directory"
+	"tahoe-go/internal/file/filestore"
 	"tahoe-go/internal/file/immutable"
+	"tahoe-go/internal/file/mutable"
 	"tahoe-go/internal/grid"
 	"tahoe-go/internal/kit/redact"
 	"tahoe-go/internal/kit/spool"
@@ -156,7 +159,13 @@ func newGateway(t testing.TB, servers int, tune func(*Config)) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
+	mut, err := mutable.New(mutable.Config{Servers: g.grid, K: 3, N: 5, LeaseSecret: redact.New("lease secret of the test, 32 byte")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dirs := directory.New(directory.Config{Mutable: mut, Immutable: files, Convergence: redact.New("convergence secret")})
 	c := Config{
+		Store: filestore.New(filestore.Config{Mutable: mut, Immutable: files, Directories: dirs}), Mutable: mut, Directories: dirs,
 		Files: files, Grid: g.grid, Nickname: "home", NodeID: "v0-thisnode", K: 3, Happy: 4, N: 5,
 		Convergence: redact.New("convergence secret"), Hosts: []string{"gateway.example"},
 		Spool: spool.Config{Dir: g.dir, Memory: 10_000, Max: 1 << 20},

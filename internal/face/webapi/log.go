@@ -17,9 +17,10 @@ func (h *Handler) logAccess(q *request, took time.Duration) {
 const censored = "[CENSORED]"
 
 var (
-	plainPaths = []string{"", "uri", "cap", "file", "named", "status", "statistics"}
-	plainArgs  = []string{"t", "format", "mutable", "save", "output", "replace", "verify", "repair", "add-lease"}
-	knownArgs  = append([]string{"uri", "filename", "when_done", "private-key", "name", "operation", "offset"}, plainArgs...)
+	plainPaths = []string{"", "uri", "cap", "file", "named", "status", "statistics", "operations", "static"}
+	plainArgs  = []string{"t", "format", "mutable", "save", "output", "replace", "verify", "repair", "add-lease", "redirect_to_result", "retain-for",
+		"release-after-complete", "offset"}
+	knownArgs = append([]string{"uri", "filename", "when_done", "private-key", "name", "operation", "from_name", "to_name", "to_dir", "ophandle", "find", "after"}, plainArgs...)
 )
 
 // censor writes a URL for the log.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"tahoe-go/internal/file/immutable"
+	"tahoe-go/internal/format/caps"
 	"tahoe-go/internal/storage"
 )
 
@@ -33,6 +34,9 @@ func newOperations(now func() time.Time) *operations {
 const (
 	upload   = "upload"
 	download = "download"
+	publish  = "publish"  // of a mutable file or directory, new or changed
+	retrieve = "retrieve" // of one
+	checking = "check"
 )
 
 // stage is what an operation is at, in order.
@@ -44,6 +48,7 @@ const (
 	hashing   stage = "hashing"   // the file, for its key
 	sending   stage = "sending"   // shares to servers
 	fetching  stage = "fetching"  // blocks, and passing the file on
+	asking    stage = "asking"    // servers what they hold
 	ended     stage = "done"
 	failed    stage = "failed"
 )
@@ -93,7 +98,7 @@ func (op *operation) end(err error) {
 	op.ended, op.words = op.ops.now(), ""
 	if op.stage = ended; err != nil {
 		op.stage, op.failure = failed, clean(translate(err).text)
-	} else if op.total < 0 {
+	} else if op.total < 0 && (op.kind == upload || op.kind == download) {
 		op.total = op.done
 	}
 	op.mu.Unlock()
@@ -138,6 +143,20 @@ func (op *operation) size(total int64) {
 	op.mu.Lock()
 	defer op.mu.Unlock()
 	op.total = total
+}
+
+// become makes it another kind of operation, once that is known.
+func (op *operation) become(kind string) {
+	op.mu.Lock()
+	defer op.mu.Unlock()
+	op.kind = kind
+}
+
+// object notes what the operation is about.
+func (op *operation) object(c caps.Cap) {
+	if si, ok := caps.Index(c); ok {
+		op.index(si)
+	}
 }
 
 func (op *operation) index(si storage.Index) {
@@ -232,6 +251,7 @@ var stageWords = map[stage]string{
 	hashing:   "computing the file's key",
 	sending:   "sending shares",
 	fetching:  "fetching",
+	asking:    "asking servers",
 	ended:     "finished",
 	failed:    "failed",
 }
@@ -262,12 +282,13 @@ func (op *operation) view(names map[string]string) opView {
 		v.Finished = &end
 	}
 	f := fraction(op.done, op.total)
-	if op.kind == download {
+	switch op.kind {
+	case download:
 		if op.stage == ended {
 			f = 1
 		}
 		v.Progress = &f
-	} else {
+	case upload:
 		var hash, push float64
 		switch op.stage {
 		case hashing:

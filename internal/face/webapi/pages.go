@@ -48,6 +48,13 @@ var pages = template.Must(template.New("").Funcs(template.FuncMap{
 	"time":    func(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 UTC") },
 	"version": func() string { return version.Application },
 	"quote":   quote,
+	"quoteslash": func(s string) string {
+		bare, folder := strings.CutSuffix(s, "/")
+		if s = quote(bare); folder {
+			s += "/"
+		}
+		return s
+	},
 	"shares": func(nums any) string {
 		return strings.Trim(strings.ReplaceAll(fmt.Sprint(nums), " ", ", "), "[]")
 	},
@@ -143,6 +150,7 @@ func (o *overview) summarise() string {
 type uploadedPage struct {
 	Cap              string
 	Literal          bool // the cap is the file
+	Mutable          bool
 	Size             int64
 	Pushed, Existing int
 	Happy            int
@@ -150,7 +158,11 @@ type uploadedPage struct {
 	Took             time.Duration
 }
 
-func (h *Handler) uploaded(q *request, res *immutable.Result) error {
+// uploaded shows it. res is nil for a mutable file.
+func (h *Handler) uploaded(q *request, c caps.Cap, res *immutable.Result) error {
+	if res == nil {
+		return h.render(q, http.StatusOK, "uploaded.html", uploadedPage{Cap: c.Reveal(), Mutable: true, Size: -1})
+	}
 	_, lit := res.Cap.(caps.LIT)
 	p := uploadedPage{Cap: res.Cap.Reveal(), Literal: lit, Size: res.Size, Pushed: res.Pushed, Existing: res.Existing, Happy: res.Happy,
 		Took: (res.Took.Key + res.Took.Place + res.Took.Push).Round(time.Millisecond)}
@@ -159,35 +171,4 @@ func (h *Handler) uploaded(q *request, res *immutable.Result) error {
 		p.Servers = append(p.Servers, s)
 	}
 	return h.render(q, http.StatusOK, "uploaded.html", p)
-}
-
-// infoPage shows what a cap says of its object.
-type infoPage struct {
-	Kind, Cap, Verify, Index string
-	Size                     int64 // -1: not known
-	Readable                 bool
-	K, N                     int
-}
-
-// info answers t=info.
-func (h *Handler) info(q *request, c caps.Cap) error {
-	p := infoPage{Kind: string(c.Kind()), Cap: c.Reveal(), Size: -1}
-	if n, ok := caps.Size(c); ok {
-		p.Size = n
-	}
-	if si, ok := caps.Index(c); ok {
-		p.Index = si.String()
-	}
-	if v, ok := caps.Verifier(c); ok {
-		p.Verify = v.Reveal()
-	}
-	switch c := c.(type) {
-	case caps.CHK:
-		p.Readable, p.K, p.N = true, c.K, c.N
-	case caps.CHKVerifier:
-		p.K, p.N = c.K, c.N
-	case caps.LIT:
-		p.Readable = true
-	}
-	return h.render(q, http.StatusOK, "info.html", p)
 }

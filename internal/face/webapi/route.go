@@ -2,6 +2,7 @@ package webapi
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"runtime/debug"
@@ -25,6 +26,13 @@ func (q *request) arg(name string) string {
 		return v[0]
 	}
 	return q.fields.Get(name)
+}
+
+// value is arg, and whether it was given at all.
+func (q *request) value(name string) (string, bool) {
+	_, inURL := q.query[name]
+	_, inForm := q.fields[name]
+	return q.arg(name), inURL || inForm
 }
 
 // t is the argument that says what is wanted.
@@ -160,11 +168,15 @@ func (h *Handler) route(q *request) error {
 		}
 		return h.cap(q, rest[0], rest[1:])
 	case "file", "named":
-		return h.named(q, rest)
+		return h.namedFile(q, rest)
 	case "status":
 		return h.page(q, rest, h.status)
 	case "statistics":
 		return h.page(q, rest, h.statistics)
+	case "operations":
+		return h.operation(q, rest)
+	case "static":
+		return h.static(q, rest)
 	}
 	return errNoPage
 }
@@ -198,9 +210,13 @@ func (q *request) allow(methods ...string) error {
 }
 
 // text answers with a short plain text.
-func (q *request) text(s string) error {
+func (q *request) text(s string) error { return q.answer(http.StatusOK, s) }
+
+// answer is text with another status.
+func (q *request) answer(status int, s string) error {
 	q.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	q.Header().Set("Cache-Control", "no-store")
-	_, err := q.Write([]byte(s))
+	q.WriteHeader(status)
+	_, err := io.WriteString(q, s)
 	return gone(err)
 }

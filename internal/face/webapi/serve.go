@@ -53,6 +53,7 @@ func Serve(ctx context.Context, l net.Listener, h *Handler) error {
 		srv.Close()
 	}
 	h.running.Wait()
+	h.handles.close()
 	if errors.Is(err, http.ErrServerClosed) {
 		return nil
 	}

@@ -39,7 +39,7 @@ func (v opView) Took() time.Duration {
 
 // Percent is the progress of the present stage, or -1.
 func (v opView) Percent() int {
-	if v.TotalSize == nil || v.Finished != nil || v.Stage == waiting {
+	if v.TotalSize == nil || v.Finished != nil || v.Stage == waiting || v.Type == publish && v.Stage == sending {
 		return -1
 	}
 	return int(100 * fraction(v.Done, *v.TotalSize))

@@ -2,19 +2,15 @@ package webapi
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"mime"
-	"mime/multipart"
 	"net/http"
-	"net/url"
 	"regexp"
-	"strings"
 	"time"
 
 	"tahoe-go/internal/file/immutable"
 	"tahoe-go/internal/format/caps"
+	"tahoe-go/internal/format/ssk"
 	"tahoe-go/internal/kit/spool"
 )
 
@@ -29,44 +25,35 @@ var operationID = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // put stores the body as a new file and answers with its cap.
 func (h *Handler) put(q *request) error {
-	if err := q.immutableWanted(); err != nil {
-		return err
-	}
-	op, err := h.beginUpload(q)
+	opts, err := q.newFile()
 	if err != nil {
 		return err
 	}
-	defer op.end(errFault) // if nothing else has
-	body, err := h.receive(q, op, q.r.Body)
+	body, err := h.receive(q, q.r.Body)
 	if err != nil {
-		op.end(err)
 		return err
 	}
 	defer body.Close()
-	res, err := h.store(q.r.Context(), op, body)
+	c, _, err := h.storeNew(q.r.Context(), body, opts)
 	if err != nil {
 		return err
 	}
-	return q.text(res.Cap.Reveal())
+	return q.text(c.Reveal())
 }
 
-// immutableWanted reads format= and mutable=: an error unless a CHK file is
-// wanted, which is the default.
-func (q *request) immutableWanted() error {
-	switch format := q.arg("format"); strings.ToUpper(format) {
-	case "CHK":
-		return nil
-	case "SDMF", "MDMF":
-		return notYet("Mutable files")
-	case "":
-		mutable, err := q.flag("mutable")
-		if err == nil && mutable {
-			return notYet("Mutable files")
-		}
-		return err
-	default:
-		return errorf(http.StatusBadRequest, "The format %q is not known; there are CHK, SDMF and MDMF.", clean(format))
+// newFile is how a new file is to be stored.
+type newFile struct {
+	format format
+	key    *ssk.PrivateKey // of a mutable file; nil: a new one
+}
+
+// newFile reads what the arguments say of a new file. The default is an
+// immutable one.
+func (q *request) newFile() (n newFile, err error) {
+	if n.format, err = q.format(chkFormat); err == nil && n.format.mutable() {
+		n.key, err = q.privateKey()
 	}
+	return n, err
 }
 
 func (h *Handler) beginUpload(q *request) (*operation, error) {
@@ -80,11 +67,31 @@ func (h *Handler) beginUpload(q *request) (*operation, error) {
 // received is a file that a client has sent. Close it.
 type received struct {
 	*spool.Spool
-	key caps.Key // zero: not known yet
+	op   *operation
+	key  caps.Key // zero: not known yet
+	name string   // in the form that it came in; ""
+}
+
+// Close gives the space back, and ends the operation if nothing else has.
+func (r *received) Close() error {
+	r.op.end(errFault)
+	return r.Spool.Close()
 }
 
 // receive spools a file that the client sends, and derives its key meanwhile.
-func (h *Handler) receive(q *request, op *operation, from io.Reader) (*received, error) {
+func (h *Handler) receive(q *request, from io.Reader) (r *received, err error) {
+	op, err := h.beginUpload(q)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		switch {
+		case err != nil:
+			op.end(err)
+		case r == nil:
+			op.end(errFault)
+		}
+	}()
 	if n := q.r.ContentLength; n > 0 {
 		if limit := h.c.Spool.Max; limit > 0 && n-maxField > limit {
 			return nil, spool.ErrTooLarge // before it was sent, if the client waits to be told
@@ -101,7 +108,7 @@ func (h *Handler) receive(q *request, op *operation, from io.Reader) (*received,
 	if err != nil {
 		return nil, fmt.Errorf("receiving the file: %w", err)
 	}
-	r := &received{Spool: s}
+	r = &received{Spool: s, op: op}
 	if in.keyer != nil {
 		r.key = in.keyer.Key()
 	}
@@ -127,11 +134,31 @@ func (b *body) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// store uploads a spooled file and ends op.
-func (h *Handler) store(ctx context.Context, op *operation, body *received) (*immutable.Result, error) {
-	res, err := h.upload(ctx, op, body)
-	op.end(err)
-	return res, err
+// storeNew stores a file that was received and ends its operation. The result
+// is nil for a mutable file.
+func (h *Handler) storeNew(ctx context.Context, body *received, n newFile) (caps.Cap, *immutable.Result, error) {
+	c, res, err := h.storeBody(ctx, body, n)
+	body.op.end(err)
+	return c, res, err
+}
+
+// storeBody does so without ending the operation.
+func (h *Handler) storeBody(ctx context.Context, body *received, n newFile) (caps.Cap, *immutable.Result, error) {
+	if n.format.mutable() {
+		c, err := h.createMutable(ctx, body, n)
+		return c, nil, err
+	}
+	res, err := h.upload(ctx, body.op, body)
+	if err != nil {
+		return nil, nil, err
+	}
+	return res.Cap, res, nil
+}
+
+// refuse ends the operation of a file that is not wanted.
+func (r *received) refuse(err error) error {
+	r.op.end(err)
+	return err
 }
 
 func (h *Handler) upload(ctx context.Context, op *operation, body *received) (*immutable.Result, error) {
@@ -176,169 +203,24 @@ func (s *source) Seek(off int64, whence int) (int64, error) {
 	return s.ReadSeeker.Seek(off, whence)
 }
 
-// Limits of a form around the file in it.
-const (
-	maxField  = 64 << 10 // bytes of one field
-	maxFields = 100
-)
-
-// post stores the file in a form (or whatever else t= asks for, not yet).
-func (h *Handler) post(q *request) error {
-	kind, _, err := mime.ParseMediaType(q.r.Header.Get("Content-Type"))
-	if err == nil && kind == "application/x-www-form-urlencoded" {
-		if err := h.readForm(q); err != nil {
-			return err
-		}
+// postFile stores the file of a form that names no directory.
+func (h *Handler) postFile(q *request, file *received) error {
+	if file == nil {
+		return errNoFile
 	}
-	if err == nil && kind == "multipart/form-data" {
-		return h.postForm(q)
-	}
-	if err := unlinkedKind(q.t()); err != nil {
-		return err
-	}
-	return errNoFile
-}
-
-var errNoFile = errorf(http.StatusBadRequest, "The form must be multipart/form-data and have the file in the field named file.")
-
-// unlinkedKind is the error for a t= of POST /uri that is not an upload.
-func unlinkedKind(t string) error {
-	switch t {
-	case "", "upload":
-		return nil
-	case "mkdir", "mkdir-with-children", "mkdir-immutable":
-		return notYet("Directories")
-	}
-	return errorf(http.StatusBadRequest, "/uri takes GET with uri=, PUT, PUT with t=mkdir, and POST with t=upload or t=mkdir.")
-}
-
-func (h *Handler) readForm(q *request) error {
-	b, err := io.ReadAll(io.LimitReader(q.r.Body, maxField))
-	if err != nil {
-		return err
-	}
-	q.fields = parseQuery(string(b))
-	return nil
-}
-
-func (h *Handler) postForm(q *request) error {
-	op, err := h.beginUpload(q)
-	if err != nil {
-		return err
-	}
-	defer op.end(errFault) // if nothing else has
-	body, err := h.receiveForm(q, op)
+	opts, err := q.newFile()
 	if err == nil {
-		defer body.Close()
-		if err = unlinkedKind(q.t()); err == nil {
-			err = q.immutableWanted()
-		}
-	}
-	whenDone := q.arg("when_done")
-	if err == nil && whenDone != "" {
-		_, err = nextPage(whenDone, "x", q.r.Host)
+		err = q.checkWhenDone()
 	}
 	if err != nil {
-		op.end(err)
-		return err
+		return file.refuse(err)
 	}
-	res, err := h.store(q.r.Context(), op, body)
+	c, res, err := h.storeNew(q.r.Context(), file, opts)
 	if err != nil {
 		return err
 	}
-	if whenDone != "" {
-		next, err := nextPage(whenDone, res.Cap.Reveal(), q.r.Host)
-		if err != nil {
-			return err
-		}
-		return q.redirect(next, nil)
+	if q.arg("when_done") == "" && takesHTML(q.r) {
+		return h.uploaded(q, c, res)
 	}
-	if !takesHTML(q.r) {
-		return q.text(res.Cap.Reveal())
-	}
-	return h.uploaded(q, res)
-}
-
-// receiveForm reads a form to its end: the field named file into a spool, the
-// others into q.fields. The file may come before them.
-func (h *Handler) receiveForm(q *request, op *operation) (file *received, err error) {
-	defer func() {
-		if err != nil && file != nil {
-			file.Close()
-			file = nil
-		}
-	}()
-	mr, err := q.r.MultipartReader()
-	if err != nil {
-		return nil, errNoFile
-	}
-	q.fields = url.Values{}
-	for range maxFields {
-		part, err := mr.NextRawPart()
-		if errors.Is(err, io.EOF) {
-			if file == nil {
-				err = unlinkedKind(q.t())
-				if err == nil {
-					err = errNoFile
-				}
-				return nil, err
-			}
-			// What may follow the form must be read for the server to notice
-			// when the client leaves.
-			io.Copy(io.Discard, io.LimitReader(q.r.Body, maxField))
-			return file, nil
-		}
-		if err != nil {
-			return file, formError(err)
-		}
-		switch name := part.FormName(); {
-		case name == "file" && file == nil:
-			file, err = h.receive(q, op, part)
-		case name == "file":
-			err = errorf(http.StatusBadRequest, "The form has more than one field named file.")
-		default:
-			err = q.addField(name, part)
-		}
-		if err != nil {
-			return file, formError(err)
-		}
-	}
-	return file, errorf(http.StatusBadRequest, "The form has more than %d fields.", maxFields)
-}
-
-func (q *request) addField(name string, part *multipart.Part) error {
-	value, err := io.ReadAll(io.LimitReader(part, maxField+1))
-	if err != nil {
-		return err
-	}
-	if len(value) > maxField {
-		return errorf(http.StatusRequestEntityTooLarge, "A field of the form is longer than %d bytes.", maxField)
-	}
-	q.fields.Add(name, string(value))
-	return nil
-}
-
-// formError keeps the errors that translate knows, and says of others what
-// they are about.
-func formError(err error) error {
-	if translate(err).status != http.StatusInternalServerError {
-		return err
-	}
-	return errorf(http.StatusBadRequest, "The form is not well formed, or ended too early.")
-}
-
-// nextPage is where when_done= sends the browser, with %(uri)s replaced by the
-// cap. Only pages of this gateway are allowed: anywhere else the cap would be
-// given away.
-func nextPage(whenDone, cap, host string) (string, error) {
-	next := strings.ReplaceAll(whenDone, "%(uri)s", quote(cap))
-	u, err := url.Parse(next)
-	bad := err != nil || u.Opaque != "" || strings.ContainsAny(next, "\\\t\r\n") || strings.HasPrefix(next, "//")
-	if !bad && (u.Scheme != "" || u.Host != "") {
-		bad = !sameHost(next, host)
-	}
-	if bad {
-		return "", errorf(http.StatusBadRequest, "when_done= must lead to a page of this gateway.")
-	}
-	return next, nil
+	return q.done(http.StatusOK, c.Reveal())
 }

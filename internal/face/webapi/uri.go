@@ -1,6 +1,7 @@
 package webapi
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -18,11 +19,11 @@ func (h *Handler) uri(q *request) error {
 		case "":
 			return h.put(q)
 		case "mkdir":
-			return notYet("Directories")
+			return h.mkdirUnlinked(q, nil, false)
 		}
-		return unlinkedKind("?")
+		return errUnlinkedT
 	case http.MethodPost:
-		return h.post(q)
+		return h.postUnlinked(q)
 	}
 	return q.allow(http.MethodGet, http.MethodHead, http.MethodPut, http.MethodPost)
 }
@@ -46,55 +47,45 @@ func quote(cap string) string { return strings.ReplaceAll(url.QueryEscape(cap), 
 
 // cap answers at /uri/CAP and below.
 func (h *Handler) cap(q *request, text string, below []string) error {
-	if len(below) == 1 && below[0] == "" {
-		below = nil // a slash at the end
-	}
-	c := caps.Keep(text, caps.Anywhere)
-	if err := supported(c); err != nil {
+	names, err := childPath(below)
+	if err != nil {
 		return err
 	}
-	if u, ok := c.(caps.Unknown); ok {
-		return h.unknown(q, u)
+	c := caps.Keep(text, caps.Anywhere)
+	if err := h.supported(c); err != nil {
+		return err
+	}
+	if u, ok := c.(caps.Unknown); ok && !errors.Is(u.Err(), caps.ErrUnknownKind) {
+		return u.Err()
 	}
 	switch q.r.Method {
-	case http.MethodGet, http.MethodHead:
-		if len(below) > 0 {
-			return errorf(http.StatusBadRequest, "The cap is that of a file, and files have no children.")
-		}
-		return h.file(q, c, "")
-	case http.MethodPost:
-		switch q.t() {
-		case "check":
-			return notYet("Checks and repairs")
-		case "upload":
-			return errImmutable
-		}
-		return errorf(http.StatusBadRequest, "POST to a file needs t=check or t=upload.")
 	case http.MethodPut:
-		if len(below) > 0 {
-			return errorf(http.StatusConflict, "The cap is that of a file, and files have no children.")
-		}
+		return h.putTree(q, c, names)
+	case http.MethodPost:
+		return h.postTree(q, c, names)
+	case http.MethodDelete:
+		return h.deleteTree(q, c, names)
 	}
-	q.Header().Set("Allow", "GET, HEAD, POST")
-	return errImmutable
+	return h.get(q, c, names)
 }
 
 var errImmutable = errorf(http.StatusMethodNotAllowed, "The file is immutable: it can be read, not changed and not deleted.")
 
-// supported refuses the kinds of cap that are for later.
-func supported(c caps.Cap) error {
+// supported refuses the kinds of cap that this gateway was not given the means
+// for.
+func (h *Handler) supported(c caps.Cap) error {
 	switch c.(type) {
-	case caps.Dir:
-		return notYet("Directories")
-	case caps.SSK, caps.SSKRead, caps.SSKVerifier:
-		return notYet("Mutable files")
+	case caps.Dir, caps.SSK, caps.SSKRead, caps.SSKVerifier:
+		if h.c.Store == nil || h.c.Directories == nil || h.c.Mutable == nil {
+			return notYet("Directories and mutable files")
+		}
 	}
 	return nil
 }
 
-// named answers at /file/CAP/NAME, for programs that take a file's name from
+// namedFile answers at /file/CAP/NAME, for programs that take a file's name from
 // the end of its URL.
-func (h *Handler) named(q *request, rest []string) error {
+func (h *Handler) namedFile(q *request, rest []string) error {
 	if len(rest) == 0 || rest[0] == "" {
 		return errorf(http.StatusNotFound, "/%s must be followed by a cap of a file and a name.", q.path[0])
 	}
@@ -108,12 +99,12 @@ func (h *Handler) named(q *request, rest []string) error {
 	if caps.IsDir(c) {
 		return errorf(http.StatusBadRequest, "The cap is not that of a file.")
 	}
-	if err := supported(c); err != nil {
+	if err := h.supported(c); err != nil {
 		return err
 	}
-	name := ""
+	t := alone(c)
 	if len(rest) > 1 {
-		name = rest[len(rest)-1]
+		t.name = rest[len(rest)-1]
 	}
-	return h.file(q, c, name)
+	return h.file(q, t)
 }

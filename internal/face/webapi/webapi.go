@@ -5,13 +5,15 @@
 // A request comes in at Handler.ServeHTTP, passes the guard (guard.go: a web
 // page of somebody else must not steer the gateway), is routed (route.go) and
 // answered by a function that either answers or returns an error, which
-// errors.go turns into a status and a sentence. Uploads are spooled first
-// (upload.go), downloads stream as their bytes are proven (content.go);
-// operations.go remembers what is and was going on.
+// errors.go turns into a status and a sentence. Bodies are spooled first
+// (upload.go, form.go), immutable files stream as their bytes are proven
+// (content.go). What is below a cap is found by resolve.go and read by tree.go;
+// puttree.go, posttree.go and link.go change it, listing.go and dirpage.go show
+// it. deep.go walks trees, under the handles of handles.go. operations.go
+// remembers what is and was going on.
 //
 // It stores nothing, listens to nothing by itself and knows neither Tor nor the
-// node: Config has what it shows. Mutable files and directories are refused
-// with a plain sentence so far. Start with New and Serve.
+// node: Config has what it shows. Start with New and Serve.
 package webapi
 
 import (
@@ -21,7 +23,10 @@ import (
 	"sync"
 	"time"
 
+	"tahoe-go/internal/file/directory"
+	"tahoe-go/internal/file/filestore"
 	"tahoe-go/internal/file/immutable"
+	"tahoe-go/internal/file/mutable"
 	"tahoe-go/internal/format/caps"
 	"tahoe-go/internal/grid"
 	"tahoe-go/internal/grid/introducer"
@@ -61,6 +66,11 @@ type Rung struct {
 type Config struct {
 	Files Files // required
 	Grid  Grid  // required
+	// Store, Directories and Mutable serve directories and mutable files.
+	// nil: they are refused.
+	Store       *filestore.Store
+	Directories *directory.Client
+	Mutable     *mutable.Client
 
 	// Nickname and NodeID are the node's own, for the welcome page.
 	Nickname, NodeID string
@@ -83,6 +93,8 @@ type Config struct {
 	// Hosts are names, besides localhost and IP addresses, by which browsers
 	// may call this gateway: the host in web.port, if it is a name.
 	Hosts []string
+	// Static is a folder that is served at /static. "": none.
+	Static string
 	// Outage is how long a transfer waits for servers that were tried in vain
 	// and without which it must fail. 0: 5 seconds.
 	Outage time.Duration
@@ -98,6 +110,7 @@ type Handler struct {
 	c       Config
 	started time.Time
 	ops     *operations
+	handles handles
 	stats   counters
 	running sync.WaitGroup // requests in progress
 

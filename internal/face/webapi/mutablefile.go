@@ -1,0 +1,145 @@
+package webapi
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"net/http"
+	"time"
+
+	"tahoe-go/internal/file/mutable"
+	"tahoe-go/internal/format/caps"
+	"tahoe-go/internal/format/ssk"
+)
+
+// maxMutable bounds what is written into a mutable file at once: it is held in
+// memory.
+const maxMutable = 1 << 30
+
+// mutableTrace lets an operation on a mutable file or a directory tell how it
+// goes.
+func (op *operation) mutableTrace() *mutable.Trace {
+	if op == nil {
+		return nil
+	}
+	note := func(server string, err error) {
+		op.mu.Lock()
+		defer op.mu.Unlock()
+		if p := op.at(server); err != nil {
+			p.err = clean(err.Error())
+		}
+	}
+	return &mutable.Trace{
+		Asked: func(server string, err error, _ time.Duration) { note(server, err) },
+		Wrote: func(server string, _ int, err error, _ time.Duration) { note(server, err) },
+	}
+}
+
+// contents returns a received file as bytes.
+func (r *received) contents() ([]byte, error) {
+	if r.Size() > maxMutable {
+		return nil, errorf(http.StatusRequestEntityTooLarge, "At most %d bytes can be written into a mutable file at once. "+
+			"Larger ones can be written piece by piece, with offset=.", maxMutable)
+	}
+	var b bytes.Buffer
+	b.Grow(int(r.Size()))
+	if _, err := io.Copy(&b, r.Spool); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
+
+// createMutable stores a received file as a new mutable one.
+func (h *Handler) createMutable(ctx context.Context, body *received, n newFile) (caps.Cap, error) {
+	op := body.op
+	op.become(publish)
+	op.size(body.Size())
+	data, err := body.contents()
+	if err != nil {
+		return nil, err
+	}
+	op.enter(waiting)
+	h.waitToStore(ctx, op)
+	op.enter(sending)
+	c, err := h.c.Mutable.Create(ctx, mutable.CreateOptions{MDMF: n.format == mdmfFormat, Key: n.key},
+		func(caps.SSK) ([]byte, error) { return data, nil }, op.mutableTrace())
+	if err != nil {
+		return nil, err
+	}
+	op.object(c)
+	return c, nil
+}
+
+// overwrite writes a received file into a mutable one: all of it, or from an
+// offset on.
+func (h *Handler) overwrite(ctx context.Context, body *received, c caps.Cap, offset int64) error {
+	op := body.op
+	op.become(publish)
+	op.size(body.Size())
+	data, err := body.contents()
+	if err != nil {
+		return err
+	}
+	f, err := h.c.Mutable.Open(c)
+	if err != nil {
+		return err
+	}
+	op.enter(waiting)
+	h.waitToStore(ctx, op)
+	op.enter(sending)
+	if offset >= 0 {
+		return f.WriteAt(ctx, data, offset, op.mutableTrace())
+	}
+	return f.Overwrite(ctx, data, op.mutableTrace())
+}
+
+// version asks servers for the best version of a mutable file.
+func (h *Handler) version(q *request, c caps.Cap) (v ssk.Version, err error) {
+	f, err := h.c.Mutable.Open(c)
+	if err != nil {
+		return v, err
+	}
+	err = h.look(q, func(ctx context.Context, op *operation) error {
+		op.object(c)
+		v, err = f.Version(ctx, op.mutableTrace())
+		return err
+	})
+	return v, err
+}
+
+// mutableContent sends a mutable file's bytes, or the range asked for.
+func (h *Handler) mutableContent(q *request, c caps.Cap, name string) error {
+	f, err := h.c.Mutable.Open(c)
+	if err != nil {
+		return err
+	}
+	return h.look(q, func(ctx context.Context, op *operation) error {
+		op.object(c)
+		v, err := f.Version(ctx, op.mutableTrace())
+		if err != nil {
+			return err
+		}
+		out, off, n, err := h.beginContent(q, name, v.Size)
+		if err != nil || out == nil {
+			return err
+		}
+		op.size(n)
+		out.op = op
+		return f.ReadRange(ctx, out, off, n, op.mutableTrace())
+	})
+}
+
+// infoVersion adds to a page what servers say of a mutable file.
+func (h *Handler) infoVersion(q *request, c caps.Cap, p *infoPage) {
+	read, ok := caps.Read(c)
+	if !ok {
+		return
+	}
+	v, err := h.version(q, read)
+	if err != nil {
+		p.Problem = clean(translate(err).text)
+		return
+	}
+	p.Size, p.K, p.N = v.Size, v.K, v.N
+	p.Version = number(float64(v.Seqnum))
+}
