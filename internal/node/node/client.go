@@ -4,7 +4,10 @@ import (
 	"context"
 	"time"
 
+	"tahoe-go/internal/file/directory"
+	"tahoe-go/internal/file/filestore"
 	"tahoe-go/internal/file/immutable"
+	"tahoe-go/internal/file/mutable"
 	"tahoe-go/internal/format/furl"
 	"tahoe-go/internal/grid"
 	"tahoe-go/internal/grid/contact"
@@ -48,7 +51,7 @@ func (n *Node) directNetwork() (netx.Network, error) {
 	return netx.New(netx.Policy{TCP: netx.Direct}, netx.Routes{})
 }
 
-// startFiles readies uploads and downloads over the servers that are known and
+// startFiles readies files and directories on the servers that are known and
 // will be.
 func (n *Node) startFiles(context.Context) error {
 	if n.grid == nil {
@@ -63,7 +66,23 @@ func (n *Node) startFiles(context.Context) error {
 		Patience:    n.patience(),
 		Log:         n.log.With("part", "immutable"),
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	ask := n.patience()
+	n.mutable, err = mutable.New(mutable.Config{
+		Servers: n.grid,
+		K:       n.cfg.Client.Needed, N: n.cfg.Client.Total,
+		LeaseSecret: n.identity.LeaseSecret,
+		Patience:    mutable.Patience{Ask: ask.Ask, Straggle: ask.Straggle},
+		Log:         n.log.With("part", "mutable"),
+	})
+	if err != nil {
+		return err
+	}
+	n.directories = directory.New(directory.Config{Mutable: n.mutable, Immutable: n.files, Convergence: n.identity.Convergence})
+	n.store = filestore.New(filestore.Config{Immutable: n.files, Mutable: n.mutable, Directories: n.directories})
+	return nil
 }
 
 // slowest describes the slowest path to a server. What introducers will tell of

@@ -27,8 +27,10 @@ func (n *Node) startGateway(ctx context.Context) error {
 		return err
 	}
 	return n.serveWeb(ctx, "web gateway", webapi.New(webapi.Config{
-		Files:    n.files,
-		Grid:     n.grid,
+		Files:   n.files,
+		Grid:    n.grid,
+		Mutable: n.mutable, Directories: n.directories, Store: n.store,
+		Static:   n.cfg.Node.WebStatic,
 		Nickname: n.cfg.Node.Nickname, NodeID: n.cert.TubID(),
 		K: n.cfg.Client.Needed, Happy: n.cfg.Client.Happy, N: n.cfg.Client.Total,
 		Convergence: n.identity.Convergence,

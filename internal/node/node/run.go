@@ -11,7 +11,10 @@ import (
 	"sync"
 	"time"
 
+	"tahoe-go/internal/file/directory"
+	"tahoe-go/internal/file/filestore"
 	"tahoe-go/internal/file/immutable"
+	"tahoe-go/internal/file/mutable"
 	"tahoe-go/internal/grid"
 	"tahoe-go/internal/grid/introducer"
 	"tahoe-go/internal/network/foolscap"
@@ -137,6 +140,10 @@ type Node struct {
 	intro    *introducer.Server // of an introducer node
 	grid     *grid.Grid         // nil, as files: no gateway
 	files    *immutable.Client
+
+	mutable     *mutable.Client
+	directories *directory.Client
+	store       *filestore.Store
 
 	notes   []string       // for people, once it runs
 	failed  chan error     // a part that ended by itself; holds one
