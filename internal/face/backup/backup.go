@@ -113,6 +113,9 @@ const NameFormat = "2006-01-02_15:04:05Z"
 // out, and are in the Result; every other trouble ends the run.
 func Run(ctx context.Context, c Config) (*Result, error) {
 	b := newRun(&c)
+	if _, err := lookAtRoot(c.From); err != nil {
+		return nil, err
+	}
 	if !c.DryRun {
 		if err := c.Target.Prepare(ctx); err != nil {
 			return nil, err

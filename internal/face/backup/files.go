@@ -130,7 +130,10 @@ type StoppedError struct {
 }
 
 // Error names the path and the cause.
-func (e *StoppedError) Error() string { return fmt.Sprintf("storing %s: %v", quote(e.Path), e.Err) }
+func (e *StoppedError) Error() string { return fmt.Sprintf("%s: %v", e.What(), e.Err) }
+
+// What says what could not be done.
+func (e *StoppedError) What() string { return "the backup stopped at " + Quote(e.Path) }
 
 // Unwrap returns the cause.
 func (e *StoppedError) Unwrap() error { return e.Err }

@@ -47,15 +47,15 @@ type Skipped struct {
 
 // String is the warning.
 func (s Skipped) String() string {
-	text := s.Why + " " + quote(s.Path)
+	text := s.Why + " " + Quote(s.Path)
 	if s.Detail != "" {
 		text += ": " + s.Detail
 	}
 	return text
 }
 
-// quote shows a path so that nothing in it can steer a terminal.
-func quote(path string) string {
+// Quote shows a path so that nothing in it can steer a terminal.
+func Quote(path string) string {
 	if utf8.ValidString(path) && !strings.ContainsFunc(path, func(r rune) bool { return r == '\'' || !unicode.IsPrint(r) }) {
 		return "'" + path + "'"
 	}
@@ -75,23 +75,34 @@ type Tree struct {
 // what ex excludes. Symbolic links are not followed, except if root is one.
 // It opens no file. The error is that root itself cannot be read.
 func Walk(root string, ex *Exclude) (*Tree, error) {
+	item, err := lookAtRoot(root)
+	if err != nil {
+		return nil, err
+	}
+	t := &Tree{Root: item}
+	if err := t.walk(t.Root, ex); err != nil {
+		return nil, fmt.Errorf("the folder %s cannot be read: %w", Quote(root), cause(err))
+	}
+	return t, nil
+}
+
+// lookAtRoot says what is wrong with a folder that is to be walked.
+func lookAtRoot(root string) (*Item, error) {
 	info, err := os.Stat(root)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("there is no folder %s", quote(root))
-	case err != nil:
-		return nil, fmt.Errorf("the folder %s cannot be read: %w", quote(root), cause(err))
-	case !info.IsDir():
-		return nil, fmt.Errorf("%s is not a folder: a backup is made of a folder", quote(root))
+		return nil, fmt.Errorf("there is no folder %s", Quote(root))
+	case err == nil && !info.IsDir():
+		return nil, fmt.Errorf("%s is not a folder: a backup is made of a folder", Quote(root))
 	}
-	t := &Tree{Root: &Item{Path: root, Folder: true}}
-	if t.Root.Stat, err = stat(root, info); err != nil {
-		return nil, err
+	i := &Item{Path: root, Folder: true}
+	if err == nil {
+		i.Stat, err = stat(root, info)
 	}
-	if err := t.walk(t.Root, ex); err != nil {
-		return nil, fmt.Errorf("the folder %s cannot be read: %w", quote(root), cause(err))
+	if err != nil {
+		return nil, fmt.Errorf("the folder %s cannot be read: %w", Quote(root), cause(err))
 	}
-	return t, nil
+	return i, nil
 }
 
 // cause drops the path from an error of package os.

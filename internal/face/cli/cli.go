@@ -107,7 +107,7 @@ func (a *app) root() *cobra.Command {
 	group(root, "Nodes:", a.createNodeCmd(), a.createClientCmd(), a.createIntroducerCmd(), a.runCmd(), a.startCmd(), a.stopCmd(), a.restartCmd(),
 		a.addServerCmd(), a.statusCmd())
 	group(root, "Files:", a.createAliasCmd(), a.addAliasCmd(), a.listAliasesCmd(), a.mkdirCmd(), a.lsCmd(), a.putCmd(), a.getCmd(),
-		a.cpCmd(), a.mvCmd(), a.lnCmd(), a.unlinkCmd(), a.webopenCmd(), a.manifestCmd(), a.statsCmd(), a.checkCmd(), a.deepCheckCmd())
+		a.cpCmd(), a.mvCmd(), a.lnCmd(), a.unlinkCmd(), a.webopenCmd(), a.manifestCmd(), a.statsCmd(), a.backupCmd(), a.checkCmd(), a.deepCheckCmd())
 	root.AddCommand(a.versionCmd(), a.manCmd(), a.launchCmd())
 	strict(root)
 	return root
@@ -128,7 +128,7 @@ func complete(c *cobra.Command, option string, words ...string) {
 }
 
 // later are the commands of the Python program that are not there yet.
-var later = strings.Fields("backup invite admin debug")
+var later = strings.Fields("invite admin debug")
 
 func unknownCommand(cmd *cobra.Command, name string) error {
 	if slices.Contains(later, name) {
