@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 
 	"tahoe-go/internal/file/immutable"
+	"tahoe-go/internal/file/mutable"
 	"tahoe-go/internal/format/caps"
 	"tahoe-go/internal/grid"
 	"tahoe-go/internal/grid/contact"
@@ -16,6 +17,7 @@ import (
 // Client is a client node's insides.
 type Client struct {
 	*immutable.Client
+	Mutable *mutable.Client
 	Servers *grid.Grid
 	Host    *memnet.Host
 
@@ -47,11 +49,20 @@ func (g *Grid) NewClient(host string) *Client {
 	if err != nil {
 		g.t.Fatalf("gridtest: %v", err)
 	}
+	m := g.c.Patience
+	c.Mutable, err = mutable.New(mutable.Config{
+		Servers: c.Servers, K: g.c.K, N: g.c.N, LeaseSecret: redact.New(lease), Log: g.log.With("client", host),
+		Patience: mutable.Patience{Ask: m.Ask, Straggle: m.Straggle, Stall: m.Stall, Hedge: m.Hedge},
+	})
+	if err != nil {
+		g.t.Fatalf("gridtest: %v", err)
+	}
 	g.clients = append(g.clients, c)
 	return c
 }
 
 func (c *Client) close() {
+	c.Mutable.Close()
 	c.Servers.Close()
 	if err := c.pool.Close(); err != nil {
 		c.g.t.Errorf("gridtest: closing the clients of servers: %v", err)

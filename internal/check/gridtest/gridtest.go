@@ -71,6 +71,7 @@ type Grid struct {
 	clients []*Client
 
 	mu        sync.Mutex // guards below
+	keys      int        // of rsaKeys that are used
 	announced map[netx.Addr]bool
 	secrets   map[string]string // by text, what it is
 }

@@ -4,12 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"math/rand/v2"
-	"slices"
 	"time"
-
-	"tahoe-go/internal/format/ssk"
 )
 
 // tries is how often Modify begins before it gives up.
@@ -52,11 +48,22 @@ func (f *File) retry(ctx context.Context, attempt func() error) error {
 	}
 }
 
-func (f *File) modify(ctx context.Context, edit func(old []byte) ([]byte, error), tr *Trace) error {
+// surveyToWrite asks every server.
+func (f *File) surveyToWrite(ctx context.Context, tr *Trace) (*survey, error) {
 	s := f.newSurvey(true, f.c.c.Servers.ForUpload(f.o.si), readHead, tr)
-	if err := s.run(ctx); err != nil {
+	return s, s.run(ctx)
+}
+
+func (f *File) modify(ctx context.Context, edit func(old []byte) ([]byte, error), tr *Trace) error {
+	s, err := f.surveyToWrite(ctx, tr)
+	if err != nil {
 		return err
 	}
+	return s.modify(ctx, edit)
+}
+
+// modify reads what the survey has found, edits it and publishes the result.
+func (s *survey) modify(ctx context.Context, edit func(old []byte) ([]byte, error)) error {
 	old, _, s, err := s.read(ctx)
 	if err != nil {
 		return err
@@ -65,37 +72,5 @@ func (f *File) modify(ctx context.Context, edit func(old []byte) ([]byte, error)
 	if err != nil || bytes.Equal(text, old) {
 		return err
 	}
-	return f.overwrite(ctx, s.view(), text, tr)
-}
-
-// WriteAt puts p at off, as far past the end as need be: a gap is filled with
-// zeros. Of an MDMF file only the segments that change are sent, if all of its
-// shares are in place; otherwise the file is read and written whole. When
-// somebody else has written meanwhile it begins again.
-func (f *File) WriteAt(ctx context.Context, p []byte, off int64, tr *Trace) error {
-	if _, err := f.writable(); err != nil {
-		return err
-	}
-	if off < 0 || off > ssk.MaxSize-int64(len(p)) {
-		return fmt.Errorf("writing %d bytes at %d: out of range", len(p), off)
-	}
-	if err := f.o.lock(ctx); err != nil {
-		return err
-	}
-	defer f.o.unlock()
-	return f.retry(ctx, func() error {
-		return f.modify(ctx, func(old []byte) ([]byte, error) { return splice(old, p, off), nil }, tr)
-	})
-}
-
-// splice returns a copy of old with p at off.
-func splice(old, p []byte, off int64) []byte {
-	if len(p) == 0 {
-		return old
-	}
-	text := slices.Grow([]byte(nil), int(max(int64(len(old)), off+int64(len(p)))))
-	text = text[:max(int64(len(old)), off+int64(len(p)))]
-	copy(text, old)
-	copy(text[off:], p)
-	return text
+	return s.f.overwrite(ctx, s.view(), text, s.tr)
 }

@@ -68,6 +68,7 @@ type publication struct {
 	version ssk.Version
 	write   func(num storage.ShareNum) []storage.SlotPatch
 	length  int64                       // of each share afterwards
+	inPlace bool                        // write makes the share of the one that is there
 	check   map[storage.ShareNum][]byte // the first bytes of each share afterwards
 
 	start   time.Time
@@ -334,7 +335,7 @@ var errClash = errors.New("another writer was there")
 // rehome sends the shares that have no home, nor are on their way to one, to
 // further servers; if late, those too that have been on their way for long.
 func (p *publication) rehome(late bool) {
-	if p.clash {
+	if p.clash || p.inPlace {
 		return
 	}
 	load, jobs := map[string][]storage.ShareNum{}, map[string][]storage.ShareNum{}
