@@ -42,7 +42,7 @@ func (b *bench) grid(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, r.stop()) }()
 	r.data = randomBytes(500 * mib)
-	for _, step := range []func(context.Context) error{r.idle, r.sizes, r.small, r.firstByte, r.memory, r.starts} {
+	for _, step := range []func(context.Context) error{r.idle, r.sizes, r.small, r.firstByte, r.memory, r.starts, r.foolscap} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -231,6 +231,11 @@ func (r *rig) serverCPU() (sum time.Duration) {
 
 // small puts many small files one after another.
 func (r *rig) small(ctx context.Context) error {
+	return r.manySmall(ctx, "200 puts of 10 KiB, one after another", 4)
+}
+
+// manySmall is small, for a row of that name with that target in seconds.
+func (r *rig) manySmall(ctx context.Context, name string, target float64) error {
 	const files, size = 200, 10 << 10
 	start := time.Now()
 	note, err := r.watch(0, func() error {
@@ -244,8 +249,17 @@ func (r *rig) small(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.b.out.add(row{name: "200 puts of 10 KiB, one after another", got: time.Since(start).Seconds(), unit: "s", target: 4, note: note})
+	r.b.out.add(row{name: name, got: time.Since(start).Seconds(), unit: "s", target: target, note: note})
 	return nil
+}
+
+// watchPut is put, with the note of watch.
+func (r *rig) watchPut(ctx context.Context, data []byte) (cap caps.Cap, took time.Duration, note string, err error) {
+	note, err = r.watch(float64(len(data))/1e6, func() (err error) {
+		cap, took, err = r.put(ctx, data)
+		return err
+	})
+	return cap, took, note, err
 }
 
 // firstByte measures until the first byte of a big file is here.
