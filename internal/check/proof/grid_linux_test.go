@@ -38,6 +38,7 @@ func TestAnonymousGrid(t *testing.T) {
 	step("put across an outage", g.putAcrossOutage)
 	step("get across an outage", g.getAcrossOutage)
 	step("without tor", g.withoutTor)
+	step("by an introducer", g.byIntroducer)
 	step("what others see", g.knockAndSearch)
 	step("stop", func(*testing.T) { w.stopAll() })
 	step("secrets", g.searchForSecrets)

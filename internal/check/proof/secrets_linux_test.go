@@ -142,6 +142,11 @@ func (g *grid) secrets(t *testing.T) *needles {
 				n.add(file+" of "+node.name, strings.TrimPrefix(strings.TrimSpace(string(text)), "ED25519-V3:"))
 			}
 		}
+		if text, err := os.ReadFile(filepath.Join(node.dir, filepath.FromSlash(config.IntroducerFURLFile))); err == nil {
+			for _, m := range swissnum.FindAllSubmatch(text, -1) {
+				n.add("the swissnum of "+node.name, string(m[1]))
+			}
+		}
 		for _, s := range servers {
 			tub, err := os.ReadFile(filepath.Join(s.dir, "my_nodeid"))
 			if err != nil {

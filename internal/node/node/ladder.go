@@ -151,7 +151,7 @@ func (n *Node) retryWithTor(ctx context.Context) error {
 
 // narrate prints the steps of the ladder as they are taken, until ctx ends.
 func (n *Node) narrate(ctx context.Context, say *teller) {
-	var told narration
+	told := narration{byTor: n.cfg.TorOnly()}
 	for {
 		var torChanged, gridChanged <-chan struct{}
 		if t, came := n.torNow(); t != nil {
@@ -177,11 +177,15 @@ func (n *Node) narrate(ctx context.Context, say *teller) {
 }
 
 // narration remembers what was said of each rung, by its place.
-type narration struct{ said []Rung }
+type narration struct {
+	byTor bool // servers wait for Tor, all of them
+	said  []Rung
+}
 
 // lines returns what is new for a person: the rungs up to the first that does
 // not stand, since those above it only wait, and of a rung that stands only
-// that it does. How many servers answer is always of interest.
+// that it does. How many servers answer is always of interest where some may be
+// reached without Tor, and otherwise once it has been.
 func (t *narration) lines(rungs []Rung) []string {
 	if len(t.said) != len(rungs) { // an onion service came
 		t.said = make([]Rung, len(rungs))
@@ -192,7 +196,7 @@ func (t *narration) lines(rungs []Rung) []string {
 		was := t.said[i]
 		servers := r.Name == serversName
 		locked := r.Name == lockName && r.State != tor.Waiting // it comes without the rungs below
-		if blocked && !locked && !(servers && was.Text != "") {
+		if blocked && !locked && !(servers && (was.Text != "" || !t.byTor)) {
 			t.said[i] = Rung{} // it will be news again
 			continue
 		}

@@ -20,7 +20,7 @@ func rungs(lines ...string) []Rung {
 }
 
 func TestNarration(t *testing.T) {
-	var told narration
+	told := narration{byTor: true}
 	for i, tt := range []struct{ now, want []string }{
 		{[]string{"found waiting looking", "bootstrapped waiting for Tor", "published waiting p", "servers waiting 0 of 2"}, []string{"looking"}},
 		{[]string{"found waiting looking", "bootstrapped waiting for Tor", "published waiting p", "servers waiting 0 of 2"}, nil},
@@ -37,6 +37,19 @@ func TestNarration(t *testing.T) {
 		{[]string{"found failed gone", "lockdown waiting later", "servers failed 0 of 2"}, []string{"gone"}},
 		{[]string{"found ok found", "bootstrapped waiting 0 %", "lockdown ok locked", "servers waiting 0 of 2"}, []string{"found", "0 %", "locked"}},
 		{[]string{"found ok found", "bootstrapped ok connected", "lockdown failed not locked", "servers waiting 1 of 2"}, []string{"connected", "not locked", "1 of 2"}},
+	} {
+		if got := told.lines(rungs(tt.now...)); !slices.Equal(got, tt.want) {
+			t.Errorf("step %d: %q, want %q", i, got, tt.want)
+		}
+	}
+}
+
+// Where not all servers are reached through Tor, they do not wait for it.
+func TestNarrationOfTwoNetworks(t *testing.T) {
+	var told narration
+	for i, tt := range []struct{ now, want []string }{
+		{[]string{"found failed no Tor", "servers waiting 0 of 2"}, []string{"no Tor", "0 of 2"}},
+		{[]string{"found failed no Tor", "servers waiting 1 of 2"}, []string{"1 of 2"}},
 	} {
 		if got := told.lines(rungs(tt.now...)); !slices.Equal(got, tt.want) {
 			t.Errorf("step %d: %q, want %q", i, got, tt.want)

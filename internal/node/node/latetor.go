@@ -4,14 +4,15 @@ import (
 	"context"
 	"net"
 	"sync"
+	"time"
 
 	"tahoe-go/internal/network/netx"
 	"tahoe-go/internal/network/tor"
 )
 
 // lateTor is the Tor of a node that has no use for it yet, but may hear of a
-// server that is an onion service: tor is looked for when the first address
-// needs it, and not before.
+// server that is an onion service only: tor is looked for when the first such
+// is dialled, and not before.
 type lateTor struct {
 	begin func() (*tor.Tor, error)
 	there chan struct{} // closed once tor is set
@@ -28,8 +29,18 @@ func newLateTor(begin func() (*tor.Tor, error)) *lateTor {
 	return &lateTor{begin: begin, there: make(chan struct{})}
 }
 
+// otherWays is for the other ways to a server to be open: they are tried at the
+// same time, and if one is, nobody needs Tor.
+const otherWays = 3 * time.Second
+
 // DialTor connects through Tor.
 func (l *lateTor) DialTor(ctx context.Context, a netx.Addr) (net.Conn, error) {
+	select {
+	case <-l.there:
+	case <-time.After(otherWays):
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 	t, err := l.get()
 	if err != nil {
 		return nil, err

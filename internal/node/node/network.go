@@ -48,18 +48,41 @@ func needsTor(c *config.Config) bool {
 		c.Tor.SocksPort != nil || c.Tor.Control != nil {
 		return true
 	}
-	onion := func(h furl.Hint) bool { return h.Kind == furl.Tor || furl.IsOnion(h.Host) }
-	return slices.ContainsFunc(c.Introducers, func(i config.Introducer) bool { return slices.ContainsFunc(i.FURL.Hints, onion) }) ||
+	return slices.ContainsFunc(c.Introducers, func(i config.Introducer) bool { all, _ := byTor(i.FURL, nil); return all }) ||
 		slices.ContainsFunc(c.Servers, func(s config.Server) bool {
-			return slices.ContainsFunc(s.FURL.Hints, onion) || s.Handlers["tcp"] == string(netx.ViaTor) ||
-				slices.ContainsFunc(s.AllNURLs(), func(u furl.NURL) bool { return u.Tor || furl.IsOnion(u.Host) })
+			all, _ := byTor(s.FURL, s.AllNURLs())
+			return all || s.Handlers["tcp"] == string(netx.ViaTor)
 		})
 }
 
-// mayNeedTor reports whether a node that needs no Tor yet may hear of servers
-// that it does need it for.
+// byTor reports whether all, and whether some, of the ways to somebody lead
+// through Tor.
+func byTor(f furl.FURL, nurls []furl.NURL) (all, some bool) {
+	ways, tor := len(f.Hints)+len(nurls), 0
+	for _, h := range f.Hints {
+		if h.Kind == furl.Tor || furl.IsOnion(h.Host) {
+			tor++
+		}
+	}
+	for _, u := range nurls {
+		if u.Tor || furl.IsOnion(u.Host) {
+			tor++
+		}
+	}
+	return tor > 0 && tor == ways, tor > 0
+}
+
+// mayNeedTor reports whether a node that needs no Tor yet may come to: it may
+// hear of servers that it does need it for, or the other ways to one it knows
+// may be closed.
 func mayNeedTor(c *config.Config) bool {
-	return c.Tor.Enabled && len(c.Introducers) > 0 && c.Node.WebPort != nil
+	if !c.Tor.Enabled || c.Node.WebPort == nil && len(c.Introducers) == 0 {
+		return false
+	}
+	return len(c.Introducers) > 0 || slices.ContainsFunc(c.Servers, func(s config.Server) bool {
+		_, some := byTor(s.FURL, s.AllNURLs())
+		return some
+	})
 }
 
 func (n *Node) torConfig() tor.Config {
