@@ -27,9 +27,9 @@ func (n *Node) startGateway(ctx context.Context) error {
 		return err
 	}
 	return n.serveWeb(ctx, "web gateway", webapi.New(webapi.Config{
-		Files:   n.files,
+		Files:   n.files.immutable,
 		Grid:    n.grid,
-		Mutable: n.mutable, Directories: n.directories, Store: n.store,
+		Mutable: n.files.mutable, Directories: n.files.directories, Store: n.files.store,
 		Static:   n.cfg.Node.WebStatic,
 		Nickname: n.cfg.Node.Nickname, NodeID: n.cert.TubID(),
 		K: n.cfg.Client.Needed, Happy: n.cfg.Client.Happy, N: n.cfg.Client.Total,

@@ -11,10 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"tahoe-go/internal/file/directory"
-	"tahoe-go/internal/file/filestore"
-	"tahoe-go/internal/file/immutable"
-	"tahoe-go/internal/file/mutable"
 	"tahoe-go/internal/grid"
 	"tahoe-go/internal/grid/introducer"
 	"tahoe-go/internal/network/foolscap"
@@ -138,12 +134,8 @@ type Node struct {
 	tub      *foolscap.Tub // of the certificate: what others know this node by
 	word     announcer
 	intro    *introducer.Server // of an introducer node
-	grid     *grid.Grid         // nil, as files: no gateway
-	files    *immutable.Client
-
-	mutable     *mutable.Client
-	directories *directory.Client
-	store       *filestore.Store
+	grid     *grid.Grid         // nil: no gateway
+	files    files
 
 	notes   []string       // for people, once it runs
 	failed  chan error     // a part that ended by itself; holds one
