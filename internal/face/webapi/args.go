@@ -14,7 +14,7 @@ import (
 // format is how an object is stored.
 type format string
 
-// The formats. mutableDefault is what a directory or mutable file is when
+// The formats. mutableDefault is what a mutable file is when
 // nothing was said.
 const (
 	chkFormat  format = "CHK"
@@ -43,9 +43,10 @@ func (q *request) format(fallback format) (format, error) {
 	return "", errorf(http.StatusBadRequest, "The format %q is not known; there are CHK, SDMF and MDMF.", clean(text))
 }
 
-// mutableFormat reads format= where only mutable objects can be made.
-func (q *request) mutableFormat() (format, error) {
-	f, err := q.format(mutableDefault)
+// mutableFormat reads format= where only mutable objects can be made; fallback
+// if it says nothing.
+func (q *request) mutableFormat(fallback format) (format, error) {
+	f, err := q.format(fallback)
 	if err == nil && !f.mutable() {
 		err = errorf(http.StatusBadRequest, "format=CHK cannot be had here: a new directory is mutable, SDMF or MDMF. "+
 			"t=mkdir-immutable makes immutable ones.")

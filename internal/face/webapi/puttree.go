@@ -140,7 +140,7 @@ func overwritable(t *target, a fileArgs) error {
 // putDir makes a directory, and those that lead to it. One that is there
 // already will do.
 func (h *Handler) putDir(q *request, root caps.Cap, names []string) error {
-	opts, err := q.dirOptions()
+	opts, err := h.dirOptions(q)
 	if err != nil {
 		return err
 	}

@@ -110,7 +110,7 @@ func (h *Handler) newDir(q *request, kids []given, immutable bool) (func(context
 			return h.c.Directories.CreateImmutable(ctx, children, op.trace())
 		}, nil
 	}
-	opts, err := q.dirOptions()
+	opts, err := h.dirOptions(q)
 	if err != nil {
 		return nil, err
 	}
@@ -120,8 +120,8 @@ func (h *Handler) newDir(q *request, kids []given, immutable bool) (func(context
 }
 
 // dirOptions reads how a new directory is to be stored.
-func (q *request) dirOptions() (directory.CreateOptions, error) {
-	f, err := q.mutableFormat()
+func (h *Handler) dirOptions(q *request) (directory.CreateOptions, error) {
+	f, err := q.mutableFormat(mutableFormat(h.c.MDMF))
 	if err != nil {
 		return directory.CreateOptions{}, err
 	}

@@ -71,6 +71,9 @@ type Config struct {
 	Store       *filestore.Store
 	Directories *directory.Client
 	Mutable     *mutable.Client
+	// MDMF: a new directory is MDMF if the request does not say how it is to
+	// be stored.
+	MDMF bool
 
 	// Nickname and NodeID are the node's own, for the welcome page.
 	Nickname, NodeID string

@@ -43,16 +43,20 @@ func (n *Node) startFiles(context.Context) error {
 	if err != nil {
 		return err
 	}
+	keys := mutable.NewKeys(mutable.KeysConfig{})
+	n.onClose(func() error { keys.Close(); return nil })
 	f.mutable, err = mutable.New(mutable.Config{
 		Servers: n.grid,
 		K:       min(c.Needed, mutableShares), N: min(c.Total, mutableShares),
 		LeaseSecret: n.identity.LeaseSecret,
-		Patience:    mutable.Patience{Ask: patience.Ask, Straggle: patience.Straggle},
+		Keys:        keys,
+		Patience:    mutable.Patience{Ask: patience.Ask, Straggle: patience.Straggle, Stall: patience.Stall, Hedge: patience.Hedge},
 		Log:         n.log.With("part", "mutable"),
 	})
 	if err != nil {
 		return err
 	}
+	n.onClose(func() error { f.mutable.Close(); return nil })
 	f.directories = directory.New(directory.Config{Mutable: f.mutable, Immutable: f.immutable, Convergence: n.identity.Convergence})
 	f.store = filestore.New(filestore.Config{Immutable: f.immutable, Mutable: f.mutable, Directories: f.directories})
 	return nil

@@ -30,6 +30,7 @@ func (n *Node) startGateway(ctx context.Context) error {
 		Files:   n.files.immutable,
 		Grid:    n.grid,
 		Mutable: n.files.mutable, Directories: n.files.directories, Store: n.files.store,
+		MDMF:     n.cfg.Client.MDMF,
 		Static:   n.cfg.Node.WebStatic,
 		Nickname: n.cfg.Node.Nickname, NodeID: n.cert.TubID(),
 		K: n.cfg.Client.Needed, Happy: n.cfg.Client.Happy, N: n.cfg.Client.Total,
