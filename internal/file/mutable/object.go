@@ -2,6 +2,7 @@ package mutable
 
 import (
 	"context"
+	"maps"
 	"runtime"
 	"slices"
 	"sync"
@@ -179,6 +180,17 @@ func (o *object) knownSince(t time.Time) map[string]*known {
 		out[id] = c
 	}
 	return out
+}
+
+// knownAt returns the shares that a server held, if it was ever asked.
+func (o *object) knownAt(server string) (nums []storage.ShareNum, ok bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	k := o.known[server]
+	if k == nil {
+		return nil, false
+	}
+	return slices.Sorted(maps.Keys(k.shares)), true
 }
 
 // noteNewest remembers a version that can be read.

@@ -125,17 +125,30 @@ func (f *File) surveyToRead(ctx context.Context, tr *Trace) (*survey, error) {
 // s.mu is held.
 func (s *survey) ask(n int) {
 	for ; s.next < min(n, len(s.peers)); s.next++ {
-		peer := s.peers[s.next]
+		peer, likely := s.peers[s.next], s.f.likely(s.peers, s.next)
 		s.pending++
 		s.f.c.wg.Go(func() { // it may outlast the survey: then the answer serves the next one
-			s.answers <- s.askOne(peer)
+			s.answers <- s.askOne(peer, likely)
 		})
 	}
 }
 
-func (s *survey) askOne(peer storage.Peer) *answer {
+// likely are the shares that peers[i] will probably hold: those it held, or
+// those that whoever made the file has given it, server after server in
+// permuted order.
+func (f *File) likely(peers []storage.Peer, i int) (nums []storage.ShareNum) {
+	if held, ok := f.o.knownAt(peers[i].ID); ok {
+		return held
+	}
+	for num := i; num < f.c.c.N; num += len(peers) {
+		nums = append(nums, storage.ShareNum(num))
+	}
+	return nums
+}
+
+func (s *survey) askOne(peer storage.Peer, likely []storage.ShareNum) *answer {
 	c, o := s.f.c, s.f.o
-	ctx, cancel := context.WithTimeout(c.ctx, c.c.Patience.Ask)
+	ctx, cancel := context.WithTimeout(storage.Expecting(c.ctx, likely), c.c.Patience.Ask)
 	defer cancel()
 	a := &answer{peer: peer, asked: time.Now()}
 	held, err := peer.Server.ReadSlot(ctx, o.si, nil, []storage.Span{{Len: s.head}})

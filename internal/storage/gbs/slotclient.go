@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"math"
 	"net/http"
 	"slices"
@@ -19,7 +18,7 @@ import (
 
 // ReadSlot implements storage.Mutables: a request for each megabyte of each
 // span of each share, MaxConns at a time, and one before for the list when no
-// share is named.
+// share is named; what storage.Expected names is read beside the list.
 func (c *Client) ReadSlot(ctx context.Context, si storage.Index, nums []storage.ShareNum, spans []storage.Span) (map[storage.ShareNum][][]byte, error) {
 	data, err := c.readSlot(ctx, si, nums, spans)
 	if err != nil {
@@ -32,37 +31,52 @@ func (c *Client) readSlot(ctx context.Context, si storage.Index, nums []storage.
 	if err := storage.CheckSlotSpans(spans); err != nil {
 		return nil, err
 	}
+	r := &slotRead{c: c, si: si, spans: spans, data: make(map[storage.ShareNum][][]byte)}
 	asking := slices.ContainsFunc(spans, func(s storage.Span) bool { return s.Len > 0 })
-	if len(nums) == 0 || !asking { // an empty range cannot be asked for
-		held, err := c.listSlot(ctx, si)
-		if err != nil {
-			return nil, err
-		}
-		if len(nums) > 0 {
-			held = slices.DeleteFunc(held, func(num storage.ShareNum) bool { return !slices.Contains(nums, num) })
-		}
-		nums = held
+	if len(nums) > 0 && asking {
+		return r.data, r.readAll(ctx, nums)
 	}
-	r := &slotRead{c: c, data: make(map[storage.ShareNum][][]byte)}
+	// Which shares there are has to be asked first, also because an empty
+	// range cannot be asked for. Those that are expected are read meanwhile.
+	g, gctx := errgroup.WithContext(ctx)
+	var held []storage.ShareNum
+	g.Go(func() (err error) {
+		held, err = c.listSlot(gctx, si)
+		return err
+	})
+	if asking {
+		g.Go(func() error { return r.readAll(gctx, storage.Expected(ctx)) })
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
+	held = slices.DeleteFunc(held, func(num storage.ShareNum) bool {
+		_, have := r.data[num]
+		return have || len(nums) > 0 && !slices.Contains(nums, num)
+	})
+	return r.data, r.readAll(ctx, held)
+}
+
+// readAll reads the spans of some shares. Those that are not there are not in
+// the answer.
+func (r *slotRead) readAll(ctx context.Context, nums []storage.ShareNum) error {
 	for _, num := range nums {
-		r.data[num] = make([][]byte, len(spans))
+		r.data[num] = make([][]byte, len(r.spans))
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(c.cfg.MaxConns)
-	for num, pieces := range maps.Clone(r.data) {
-		for i, span := range spans {
+	g.SetLimit(r.c.cfg.MaxConns)
+	for _, num := range nums {
+		pieces := r.data[num]
+		for i, span := range r.spans {
 			if span.Len > 0 {
 				g.Go(func() (err error) {
-					pieces[i], err = r.read(ctx, path{res: resSlotShare, si: si, num: num}, span)
+					pieces[i], err = r.read(ctx, path{res: resSlotShare, si: r.si, num: num}, span)
 					return err
 				})
 			}
 		}
 	}
-	if err := g.Wait(); err != nil {
-		return nil, err
-	}
-	return r.data, nil
+	return g.Wait()
 }
 
 // listSlot asks which shares are held.
@@ -74,7 +88,9 @@ func (c *Client) listSlot(ctx context.Context, si storage.Index) ([]storage.Shar
 
 // slotRead is one ReadSlot.
 type slotRead struct {
-	c *Client
+	c     *Client
+	si    storage.Index
+	spans []storage.Span
 
 	mu     sync.Mutex // guards below
 	data   map[storage.ShareNum][][]byte

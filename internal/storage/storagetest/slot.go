@@ -120,6 +120,13 @@ var slotCases = []Case{
 		if got, err := s.ReadSlot(t.Context(), si, nums(2), nil); err != nil || len(got) != 1 || got[2] == nil {
 			t.Errorf("ReadSlot of no spans of share 2: %v, %v", got, err)
 		}
+		// To expect shares, right or wrong, changes no answer.
+		for _, likely := range [][]storage.ShareNum{nil, nums(1), nums(2, 1, 7), nums(7), nums(255, 0)} {
+			got, err := s.ReadSlot(storage.Expecting(t.Context(), likely), si, nil, []storage.Span{{Off: 0, Len: 5}})
+			if err != nil || len(got) != 2 || len(got[1]) != 1 || !bytes.Equal(got[1][0], one[:5]) || len(got[2]) != 1 || !bytes.Equal(got[2][0], two[:5]) {
+				t.Errorf("ReadSlot expecting %v: %x, %v", likely, got, err)
+			}
+		}
 		for _, bad := range []storage.Span{{Off: -1, Len: 5}, {Off: 0, Len: -1}} {
 			if _, err := s.ReadSlot(t.Context(), si, nums(1), []storage.Span{bad}); err == nil {
 				t.Errorf("ReadSlot of %v: no error", bad)
