@@ -94,36 +94,31 @@ func (c *Client) CreateImmutable(ctx context.Context, children []NewChild, tr *i
 // before: len(names)+1 of them, the links called names. fill puts into the
 // innermost, for which o is meant, what it is to hold; nil leaves it empty.
 // Caps are known as soon as there are keys, so all are stored at the same time.
-// It returns the caps of the outermost and the innermost.
-func (c *Client) CreateChain(ctx context.Context, names []string, o CreateOptions, fill func(*dirtable.Table) error) (outer, inner caps.Dir, err error) {
+// It returns the caps, the outermost first.
+func (c *Client) CreateChain(ctx context.Context, names []string, o CreateOptions, fill func(*dirtable.Table) error) ([]caps.Dir, error) {
 	if fill == nil {
 		fill = func(*dirtable.Table) error { return nil }
 	}
+	dirs := make([]caps.Dir, len(names)+1)
 	g, ctx := errgroup.WithContext(ctx)
 	var below chan caps.Dir // gives the cap of the directory within
 	for i := len(names); i >= 0; i-- {
 		own, within := make(chan caps.Dir, 1), below
 		below = own
-		g.Go(func() error {
+		g.Go(func() (err error) {
 			o, fill := o, fill
 			if i < len(names) {
 				o = CreateOptions{}
 				fill = func(t *dirtable.Table) error { return c.linkWithin(ctx, t, names[i], within) }
 			}
-			dir, err := c.create(ctx, o, fill, func(dir caps.Dir) { own <- dir }, nil)
-			if i == len(names) {
-				inner = dir
-			}
-			if i == 0 {
-				outer = dir
-			}
+			dirs[i], err = c.create(ctx, o, fill, func(dir caps.Dir) { own <- dir }, nil)
 			return err
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return caps.Dir{}, caps.Dir{}, err
+		return nil, err
 	}
-	return outer, inner, nil
+	return dirs, nil
 }
 
 // linkWithin links the directory whose cap comes from within.

@@ -2,9 +2,9 @@
 // leads to, and all that can be reached from a directory.
 //
 // A cap becomes a Node: *File, *Mutable, *Directory, *Verifier or *Unknown.
-// Lookup takes one round trip a level. Walk visits a tree of any depth, with
-// cycles, each object once. What is in a directory and how it is changed is
-// directory's. Nothing is remembered between operations.
+// Lookup takes one round trip a level, or one in all where it has been before.
+// Walk visits a tree of any depth, with cycles, each object once. What is in a
+// directory and how it is changed is directory's.
 //
 // Start with New, Store.Open, Store.Lookup and Store.Walk.
 package filestore
@@ -29,10 +29,13 @@ type Config struct {
 }
 
 // Store opens and follows caps. It may be used concurrently.
-type Store struct{ c Config }
+type Store struct {
+	c     Config
+	links links
+}
 
 // New returns a Store.
-func New(c Config) *Store { return &Store{c} }
+func New(c Config) *Store { return &Store{c: c} }
 
 // Node is what a cap stands for: *File, *Mutable, *Directory, *Verifier or
 // *Unknown.

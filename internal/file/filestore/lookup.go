@@ -58,45 +58,68 @@ type Found struct {
 	Missing []string
 }
 
-// Lookup follows path from root, one round trip a level. A name that is not
-// there is a *PathError with dirtable.ErrNoChild, and Found is filled so far
-// as to create it. ErrNotDirectory when something else is in the way.
+// Lookup follows path from root: one round trip a level, or one for all levels
+// that were followed before and have not changed. A name that is not there is
+// a *PathError with dirtable.ErrNoChild, and Found is filled so far as to
+// create it. ErrNotDirectory when something else is in the way.
 func (s *Store) Lookup(ctx context.Context, root caps.Cap, path []string) (Found, error) {
 	node, err := s.Open(root)
 	if err != nil {
 		return Found{}, &PathError{path, -1, err}
 	}
-	return s.follow(ctx, node, path)
+	found, _, err := s.follow(ctx, node, path, false)
+	return found, err
 }
 
-func (s *Store) follow(ctx context.Context, node Node, path []string) (Found, error) {
-	if i := slices.Index(path, ""); i >= 0 {
-		return Found{}, &PathError{path, i, ErrEmptyName}
+// List is Lookup, and fetches what is found if it is a directory; otherwise
+// the table is nil.
+func (s *Store) List(ctx context.Context, root caps.Cap, path []string) (Found, *dirtable.Table, error) {
+	node, err := s.Open(root)
+	if err != nil {
+		return Found{}, nil, &PathError{path, -1, err}
 	}
+	return s.follow(ctx, node, path, true)
+}
+
+func (s *Store) follow(ctx context.Context, node Node, path []string, list bool) (Found, *dirtable.Table, error) {
+	if i := slices.Index(path, ""); i >= 0 {
+		return Found{}, nil, &PathError{path, i, ErrEmptyName}
+	}
+	expected := s.expect(ctx, node, path, list)
+	defer expected.stop()
 	found := Found{Node: node}
 	for i, name := range path {
 		dir, ok := found.Node.(*Directory)
 		if !ok {
-			return Found{}, &PathError{path, i - 1, ErrNotDirectory}
+			return Found{}, nil, &PathError{path, i - 1, ErrNotDirectory}
 		}
 		found = Found{Parent: dir.Directory, Name: norm.NFC.String(name)}
-		table, err := dir.List(ctx, nil)
+		table, err := expected.fetch(ctx, i, dir)
 		if err != nil {
-			return Found{}, &PathError{path, i - 1, err}
+			return Found{}, nil, &PathError{path, i - 1, err}
 		}
 		entry, ok := table.Entry(name)
 		if !ok {
 			found.Missing = path[i:]
-			return found, &PathError{path, i, dirtable.ErrNoChild}
+			return found, nil, &PathError{path, i, dirtable.ErrNoChild}
 		}
 		found.Entry = entry
 		child, err := entry.Child()
 		if err != nil {
-			return Found{}, &PathError{path, i, err}
+			return Found{}, nil, &PathError{path, i, err}
 		}
 		if found.Node, err = s.OpenChild(child); err != nil {
-			return Found{}, &PathError{path, i, err}
+			return Found{}, nil, &PathError{path, i, err}
 		}
+		s.links.remember(dir.Directory.Cap(), found.Name, found.Node.Cap())
 	}
-	return found, nil
+	dir, ok := found.Node.(*Directory)
+	if !list || !ok {
+		return found, nil, nil
+	}
+	table, err := expected.fetch(ctx, len(path), dir)
+	if err != nil {
+		return Found{}, nil, &PathError{path, len(path) - 1, err}
+	}
+	return found, table, nil
 }

@@ -18,7 +18,7 @@ const lostRaces = 5
 // is in the way, caps.ErrNotWritable.
 func (s *Store) Mkdirs(ctx context.Context, root *directory.Directory, path []string, o directory.CreateOptions) (*directory.Directory, error) {
 	for try := 1; ; try++ {
-		found, err := s.follow(ctx, &Directory{root}, path)
+		found, _, err := s.follow(ctx, &Directory{root}, path, false)
 		if err == nil {
 			dir, ok := found.Node.(*Directory)
 			if !ok {
@@ -29,50 +29,51 @@ func (s *Store) Mkdirs(ctx context.Context, root *directory.Directory, path []st
 		if found.Missing == nil {
 			return nil, err
 		}
-		at := len(path) - len(found.Missing)
-		inner, err := s.mkdirs(ctx, found, o)
+		var dirs []caps.Dir
+		err = s.grow(ctx, found, func(ctx context.Context) (_ []caps.Dir, err error) {
+			dirs, err = s.c.Directories.CreateChain(ctx, found.Missing[1:], o, nil)
+			return dirs, err
+		})
 		if errors.Is(err, dirtable.ErrExists) && try < lostRaces {
 			continue // somebody else has made it meanwhile: use theirs
 		}
 		if err != nil {
-			return nil, &PathError{path, at, err}
+			return nil, &PathError{path, len(path) - len(found.Missing), err}
 		}
-		return s.c.Directories.Open(inner)
+		return s.c.Directories.Open(dirs[len(dirs)-1])
 	}
 }
 
-// mkdirs makes what is missing and links it.
-func (s *Store) mkdirs(ctx context.Context, found Found, o directory.CreateOptions) (inner caps.Dir, err error) {
-	err = s.grow(ctx, found, func(ctx context.Context) (outer caps.Dir, err error) {
-		outer, inner, err = s.c.Directories.CreateChain(ctx, found.Missing[1:], o, nil)
-		return outer, err
-	})
-	return inner, err
-}
-
-// grow makes a directory while found.Parent is fetched, and then links it
-// there under the first missing name.
-func (s *Store) grow(ctx context.Context, found Found, create func(context.Context) (caps.Dir, error)) error {
+// grow makes directories while found.Parent is fetched, and then links the
+// first there under the first missing name.
+func (s *Store) grow(ctx context.Context, found Found, create func(context.Context) ([]caps.Dir, error)) error {
 	if !found.Parent.Writable() {
 		return caps.ErrNotWritable
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	var dir caps.Dir
+	var dirs []caps.Dir
 	var failed error
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		dir, failed = create(ctx)
+		dirs, failed = create(ctx)
 	}()
 	err := found.Parent.Place(ctx, found.Missing[0], func() (dirtable.Child, error) {
 		<-done
 		if failed != nil {
 			return dirtable.Child{}, failed
 		}
-		return directory.ChildOf(dir), nil
+		return directory.ChildOf(dirs[0]), nil
 	})
 	cancel()
 	<-done
+	if err == nil {
+		parent := found.Parent.Cap()
+		for i, dir := range dirs {
+			s.links.remember(parent, found.Missing[i], dir)
+			parent = dir
+		}
+	}
 	return err
 }
 
@@ -86,7 +87,7 @@ func (s *Store) Link(ctx context.Context, root *directory.Directory, path []stri
 		return false, &PathError{path, last, ErrEmptyName}
 	}
 	for try := 1; ; try++ {
-		found, err := s.follow(ctx, &Directory{root}, path[:last])
+		found, _, err := s.follow(ctx, &Directory{root}, path[:last], false)
 		if err == nil {
 			dir, ok := found.Node.(*Directory)
 			if !ok {
@@ -101,11 +102,10 @@ func (s *Store) Link(ctx context.Context, root *directory.Directory, path []stri
 		if found.Missing == nil {
 			return false, err
 		}
-		err = s.grow(ctx, found, func(ctx context.Context) (caps.Dir, error) {
-			outer, _, err := s.c.Directories.CreateChain(ctx, found.Missing[1:], directory.CreateOptions{}, func(t *dirtable.Table) error {
+		err = s.grow(ctx, found, func(ctx context.Context) ([]caps.Dir, error) {
+			return s.c.Directories.CreateChain(ctx, found.Missing[1:], directory.CreateOptions{}, func(t *dirtable.Table) error {
 				return t.Set(path[last], child, md, dirtable.Never, s.c.Directories.Now())
 			})
-			return outer, err
 		})
 		if errors.Is(err, dirtable.ErrExists) && try < lostRaces {
 			continue

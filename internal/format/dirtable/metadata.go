@@ -62,6 +62,9 @@ func (m Metadata) Changed() (time.Time, bool) { return m.fields().time(keyChange
 
 // NoWrite reports whether the link is to hold no write cap.
 func (m Metadata) NoWrite() bool {
+	if !strings.Contains(m.text, keyNoWrite) && !strings.Contains(m.text, `\`) {
+		return false // not even spelled with escapes
+	}
 	raw, ok := m.Get(keyNoWrite)
 	if !ok {
 		return false
