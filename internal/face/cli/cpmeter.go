@@ -53,13 +53,16 @@ func (m *copyMeter) begin(files int, total int64) {
 		m.bar = progressbar.NewOptions64(max(total, -1),
 			progressbar.OptionSetWriter(m.Stderr),
 			progressbar.OptionShowBytes(true),
+			progressbar.OptionShowCount(),
 			progressbar.OptionShowTotalBytes(true),
+			progressbar.OptionUseIECUnits(true),
 			progressbar.OptionSetPredictTime(true),
 			progressbar.OptionThrottle(100*time.Millisecond),
 			progressbar.OptionSetWidth(24),
 			progressbar.OptionSpinnerType(14),
 			progressbar.OptionClearOnFinish(),
 		)
+		m.show(true)
 	}
 }
 
