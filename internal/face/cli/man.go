@@ -32,4 +32,4 @@ func (a *app) manCmd() *cobra.Command {
 	}
 }
 
-const exitCodes = `Exit codes: 0 done; 1 not done, or called wrongly; 2 a node's configuration has problems, or (status) the node does not answer; 3 refused because it would leave the anonymous network; 130 interrupted.`
+const exitCodes = `Exit codes: 0 done; 1 not done, or called wrongly; 2 a node's configuration has problems, or (status) the node does not answer, or (ls) there is nothing there; 3 refused because it would leave the anonymous network; 130 interrupted.`

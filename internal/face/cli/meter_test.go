@@ -24,7 +24,7 @@ func TestBar(t *testing.T) {
 			time.Sleep(time.Second)
 			report(webclient.Progress{Stage: "receiving", Done: (i + 1) * 10 << 20, Total: 100 << 20})
 		}
-		for _, want := range []string{"handing over to the node", "90%", "(10 MB/s) [9s:1s]"} {
+		for _, want := range []string{"handing over to the node", "90%", "(90/100 MiB, 10 MiB/s) [9s:1s]"} {
 			if !strings.Contains(b.String(), want) {
 				t.Errorf("no %q in %q", want, b.String())
 			}
