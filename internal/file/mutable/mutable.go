@@ -82,6 +82,7 @@ type Client struct {
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup // questions that nobody waits for any more
 	objects objects
+	slow    slow
 }
 
 // New checks c.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"tahoe-go/internal/storage/faultstore"
 )
@@ -67,32 +68,103 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// A small file takes one round trip to make, one to read, and one to replace
-// after that.
-func TestRoundTrips(t *testing.T) {
+// Each operation on a small file takes as many calls to each server as it
+// must: one to make it, one to read it, one to replace it after that, two for
+// somebody who has not looked at it.
+func TestCalls(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g := newGrid(t, 10)
+		for _, s := range g.faults {
+			s.Always(faultstore.TestAndWrite, faultstore.Fault{Delay: time.Second})
+			s.Always(faultstore.ReadSlot, faultstore.Fault{Delay: time.Second})
+		}
+		c := newClient(t, g, 3, 10)
+		var f *File
+		trips := func(what string, want, perServer int, do func()) {
+			t.Helper()
+			before, start := g.calls(faultstore.TestAndWrite)+g.calls(faultstore.ReadSlot), time.Now()
+			do()
+			took, n := time.Since(start), g.calls(faultstore.TestAndWrite)+g.calls(faultstore.ReadSlot)-before
+			if took != time.Duration(want)*time.Second || n > 10*perServer {
+				t.Errorf("%s took %v and %d calls to ten servers; want %d s and at most %d", what, took, n, want, 10*perServer)
+			}
+		}
+		overwrite := func(f *File, data []byte) {
+			if err := f.Overwrite(t.Context(), data, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		modify := func(f *File) {
+			if err := f.Modify(t.Context(), func(old []byte) ([]byte, error) { return append(bytes.Clone(old), 1), nil }, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		trips("creating", 1, 1, func() { f = mustCreate(t, c, false, content(10_000)) })
+		trips("overwriting what was just made", 1, 1, func() { overwrite(f, content(10_001)) })
+		time.Sleep(time.Minute)
+		trips("reading", 1, 1, func() { mustRead(t, f, content(10_001)) })
+		trips("overwriting what was just read", 1, 1, func() { overwrite(f, content(10_000)) })
+		trips("reading with another's read cap", 1, 1, func() { mustRead(t, mustOpen(t, newClient(t, g, 3, 10), f.write.Read()), content(10_000)) })
+		cold := mustOpen(t, newClient(t, g, 3, 10), *f.write)
+		trips("overwriting unseen", 2, 2, func() { overwrite(cold, content(10_001)) })
+		time.Sleep(time.Minute)
+		trips("overwriting long after", 2, 2, func() { overwrite(cold, content(10_002)) })
+		trips("editing", 2, 2, func() { modify(cold) })
+	})
+}
+
+// Two servers of ten hang: nobody waits for them to read, and a writer waits
+// once.
+func TestHungServers(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g := newGrid(t, 10)
 		c := newClient(t, g, 3, 10)
 		f := mustCreate(t, c, false, content(10_000))
-		if w, r := g.calls(faultstore.TestAndWrite), g.calls(faultstore.ReadSlot); w != 10 || r != 0 {
-			t.Errorf("creating took %d writes and %d reads", w, r)
+		time.Sleep(time.Minute)
+		hung := g.order(f.o.si)[:2]
+		for _, i := range hung {
+			g.faults[i].Always(faultstore.TestAndWrite, faultstore.Fault{Hang: true})
+			g.faults[i].Always(faultstore.ReadSlot, faultstore.Fault{Hang: true})
 		}
-		mustRead(t, f, content(10_000))
-		if r := g.calls(faultstore.ReadSlot); r != 10 {
-			t.Errorf("reading took %d reads", r)
+		for i, want := range []time.Duration{2 * time.Second, 0, 0} {
+			start := time.Now()
+			mustRead(t, f, content(10_000+i))
+			if took := time.Since(start); took != 0 {
+				t.Errorf("reading waited %v for servers that hang", took)
+			}
+			start = time.Now()
+			if err := f.Overwrite(t.Context(), content(10_001+i), nil); err != nil {
+				t.Fatal(err)
+			}
+			if took := time.Since(start); took != want {
+				t.Errorf("write %d waited %v for servers that hang, want %v", i, took, want)
+			}
+			time.Sleep(time.Minute)
 		}
-		if err := f.Overwrite(t.Context(), content(10_001), nil); err != nil {
-			t.Fatal(err)
+		// All ten shares of the last version are somewhere, and where they came
+		// back what is stale goes with the next write.
+		for _, i := range hung {
+			g.faults[i].Always(faultstore.TestAndWrite, faultstore.Fault{})
+			g.faults[i].Always(faultstore.ReadSlot, faultstore.Fault{})
 		}
-		if w, r := g.calls(faultstore.TestAndWrite), g.calls(faultstore.ReadSlot); w != 20 || r != 10 {
-			t.Errorf("overwriting took %d writes and %d reads", w-10, r-10)
+		time.Sleep(time.Minute)
+		for range 2 { // the first has them noticed
+			if err := f.Overwrite(t.Context(), content(1), nil); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
 		}
-		cold := mustOpen(t, newClient(t, g, 3, 10), *f.write)
-		if err := cold.Overwrite(t.Context(), content(10_002), nil); err != nil {
-			t.Fatal(err)
+		v := mustRead(t, f, content(1))
+		held := g.held(t, f.o.si)
+		if len(held) != 10 {
+			t.Errorf("%d shares", len(held))
 		}
-		if w, r := g.calls(faultstore.TestAndWrite), g.calls(faultstore.ReadSlot); w != 30 || r != 20 {
-			t.Errorf("overwriting by another client took %d writes and %d reads", w-20, r-10)
+		for num, at := range held {
+			for server, seq := range at {
+				if seq != v.Seqnum {
+					t.Errorf("share %d on server %d is of version %d, not %d", num, server, seq, v.Seqnum)
+				}
+			}
 		}
 	})
 }

@@ -124,7 +124,7 @@ func (o *object) learnKey(k *ssk.PrivateKey) {
 func (o *object) learn(a *answer) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if k := o.known[a.peer.ID]; k != nil && k.at.After(a.asked) {
+	if k := o.known[a.peer.ID]; a.part || k != nil && k.at.After(a.asked) {
 		return
 	}
 	if a.err != nil {
@@ -220,4 +220,45 @@ func (o *object) firstReport(d damage) bool {
 	}
 	o.reported[d] = true
 	return true
+}
+
+// slow is the servers that have kept everybody waiting and not answered since.
+type slow struct {
+	mu      sync.Mutex // guards below
+	servers map[string]bool
+}
+
+// note says that a server was slow, or has answered.
+func (s *slow) note(server string, was bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if was {
+		if s.servers == nil {
+			s.servers = map[string]bool{}
+		}
+		s.servers[server] = true
+		return
+	}
+	delete(s.servers, server)
+}
+
+// mark notes all of servers, if was.
+func (s *slow) mark(servers map[string]bool, was bool) {
+	for id := range servers {
+		if was {
+			s.note(id, true)
+		}
+	}
+}
+
+// count says how many of servers are slow.
+func (s *slow) count(servers map[string]bool) (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id := range servers {
+		if s.servers[id] {
+			n++
+		}
+	}
+	return n
 }

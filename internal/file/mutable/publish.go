@@ -10,7 +10,6 @@ import (
 	"slices"
 	"time"
 
-	"tahoe-go/internal/codec/tagged"
 	"tahoe-go/internal/format/ssk"
 	"tahoe-go/internal/storage"
 )
@@ -218,8 +217,7 @@ func (p *publication) sendOne(peer storage.Peer, nums []storage.ShareNum, writes
 	start := time.Now()
 	ctx, cancel := context.WithTimeout(c.ctx, c.patience(size))
 	defer cancel()
-	we := storage.NewWriteEnabler(tagged.WriteEnabler(p.f.write.WriteKey.Reveal(), peer.LeaseSeed))
-	res, err := peer.Server.TestAndWrite(ctx, si, we, c.leaseSecrets(si, peer), writes, []storage.Span{{Len: ssk.MaxCheckstring}})
+	res, err := peer.Server.TestAndWrite(ctx, si, p.f.writeEnabler(peer), c.leaseSecrets(si, peer), writes, []storage.Span{{Len: ssk.MaxCheckstring}})
 	r := written{peer: peer, nums: nums, err: err}
 	switch {
 	case err != nil:
@@ -461,6 +459,12 @@ func (f *File) overwrite(ctx context.Context, m *view, src []byte, tr *Trace) er
 	return f.publishWhole(ctx, m, what, src, tr)
 }
 
+func (o *object) hasKey() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.key != nil
+}
+
 // key returns the file's key, from a share if it is not known yet.
 func (f *File) key(ctx context.Context) (*ssk.PrivateKey, error) {
 	f.o.mu.Lock()
@@ -500,7 +504,12 @@ func (f *File) look(ctx context.Context, remember bool, tr *Trace) (m *view, rem
 	}
 	var s *survey
 	if len(unknown) > 0 || !remembered {
-		s = f.newSurvey(true, unknown, readHead, tr)
+		head := int64(readHead) // the key comes with it
+		if f.o.hasKey() {
+			head = ssk.HeadSize
+		}
+		s = f.newSurvey(true, unknown, head, tr)
+		s.known = len(peers) - len(unknown)
 		if err := s.run(ctx); err != nil {
 			return nil, false, err
 		}

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"tahoe-go/internal/codec/tagged"
 	"tahoe-go/internal/format/ssk"
 	"tahoe-go/internal/storage"
 )
@@ -40,6 +41,7 @@ type answer struct {
 	err    error
 	asked  time.Time // when
 	took   time.Duration
+	part   bool // there may be more shares
 }
 
 // slot is one share on one server, as ssk reads it.
@@ -101,18 +103,20 @@ type survey struct {
 	writing bool
 	head    int64 // bytes of each share to ask for
 	peers   []storage.Peer
+	known   int // servers that need not be asked, besides
 	start   time.Time
-	answers chan *answer // holds one of each server, so that nobody waits to tell
+	answers chan *answer // holds all of each server, so that nobody waits to tell
 
 	mu      sync.Mutex // held by run and more; guards below
 	next    int        // peers before it have been asked
-	pending int
+	whole   bool       // all shares are asked for, not only those guessed
+	pending map[string]bool
 	got     map[string]*answer
 }
 
 func (f *File) newSurvey(writing bool, peers []storage.Peer, head int64, tr *Trace) *survey {
 	return &survey{f: f, tr: tr, writing: writing, head: head, peers: peers, start: time.Now(),
-		answers: make(chan *answer, len(peers)), got: map[string]*answer{}}
+		answers: make(chan *answer, 2*len(peers)), pending: map[string]bool{}, got: map[string]*answer{}}
 }
 
 // surveyToRead asks the servers that are likely to know first.
@@ -125,12 +129,16 @@ func (f *File) surveyToRead(ctx context.Context, tr *Trace) (*survey, error) {
 // s.mu is held.
 func (s *survey) ask(n int) {
 	for ; s.next < min(n, len(s.peers)); s.next++ {
-		peer, likely := s.peers[s.next], s.f.likely(s.peers, s.next)
-		s.pending++
-		s.f.c.wg.Go(func() { // it may outlast the survey: then the answer serves the next one
-			s.answers <- s.askOne(peer, likely)
-		})
+		s.askPeer(s.next)
 	}
+}
+
+func (s *survey) askPeer(i int) {
+	peer, likely, one := s.peers[i], s.f.likely(s.peers, i), !s.whole
+	s.pending[peer.ID] = true
+	s.f.c.wg.Go(func() { // it may outlast the survey: then the answer serves the next one
+		s.answers <- s.askOne(peer, likely, one)
+	})
 }
 
 // likely are the shares that peers[i] will probably hold: those it held, or
@@ -146,13 +154,57 @@ func (f *File) likely(peers []storage.Peer, i int) (nums []storage.ShareNum) {
 	return nums
 }
 
-func (s *survey) askOne(peer storage.Peer, likely []storage.ShareNum) *answer {
+// askAll asks again, for all shares, those who were asked for one. s.mu is
+// held.
+func (s *survey) askAll() {
+	if s.whole {
+		return
+	}
+	s.whole = true
+	for i, peer := range s.peers[:s.next] {
+		if a := s.got[peer.ID]; a != nil && a.part {
+			s.askPeer(i)
+		}
+	}
+}
+
+// readHeads asks a server for the start of its shares, with one request of
+// whichever protocol if possible: who may write asks by a write of nothing,
+// and who may not, if one share is enough, for the one that is likely there.
+// In part, if that is all it asked for.
+func (s *survey) readHeads(ctx context.Context, peer storage.Peer, likely []storage.ShareNum, one bool) (held map[storage.ShareNum][][]byte, part bool, err error) {
+	c, o, spans := s.f.c, s.f.o, []storage.Span{{Len: s.head}}
+	switch {
+	case s.f.write != nil:
+		res, err := peer.Server.TestAndWrite(ctx, o.si, s.f.writeEnabler(peer), c.leaseSecrets(o.si, peer), nil, spans)
+		if err == nil {
+			return res.Data, false, nil
+		}
+		if errors.Is(err, storage.ErrBadWriteEnabler) {
+			c.c.Log.Warn("a server holds shares that cannot be changed: another write enabler was recorded with them", "server", peer.ID, "si", o.si.Short(), "err", err)
+		}
+	case one && len(likely) > 0 && len(s.peers) >= c.c.K:
+		held, err := peer.Server.ReadSlot(ctx, o.si, likely[:1], spans)
+		if err == nil && len(held) > 0 {
+			return held, true, nil
+		}
+	}
+	held, err = peer.Server.ReadSlot(storage.Expecting(ctx, likely), o.si, nil, spans)
+	return held, false, err
+}
+
+func (f *File) writeEnabler(peer storage.Peer) storage.WriteEnabler {
+	return storage.NewWriteEnabler(tagged.WriteEnabler(f.write.WriteKey.Reveal(), peer.LeaseSeed))
+}
+
+func (s *survey) askOne(peer storage.Peer, likely []storage.ShareNum, one bool) *answer {
 	c, o := s.f.c, s.f.o
-	ctx, cancel := context.WithTimeout(storage.Expecting(c.ctx, likely), c.c.Patience.Ask)
+	ctx, cancel := context.WithTimeout(c.ctx, c.c.Patience.Ask)
 	defer cancel()
 	a := &answer{peer: peer, asked: time.Now()}
-	held, err := peer.Server.ReadSlot(ctx, o.si, nil, []storage.Span{{Len: s.head}})
-	a.err, a.took = err, time.Since(a.asked)
+	held, part, err := s.readHeads(ctx, peer, likely, one)
+	a.err, a.part, a.took = err, part, time.Since(a.asked)
+	c.slow.note(peer.ID, err != nil && ctx.Err() != nil)
 	nums := slices.Sorted(maps.Keys(held))
 	for _, num := range nums {
 		if len(held[num]) != 1 {
@@ -176,7 +228,7 @@ func (s *survey) askOne(peer storage.Peer, likely []storage.ShareNum) *answer {
 
 // take notes an answer. s.mu is held.
 func (s *survey) take(a *answer) {
-	s.pending--
+	delete(s.pending, a.peer.ID)
 	s.got[a.peer.ID] = a
 }
 
@@ -184,43 +236,65 @@ func (s *survey) take(a *answer) {
 func (s *survey) run(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	p := &s.f.c.c.Patience
 	defer s.tell()
+	if s.writing {
+		return s.runToWrite(ctx)
+	}
+	p := &s.f.c.c.Patience
+	s.ask(max(s.f.c.c.N, 2*s.f.c.c.K))
 	late := time.NewTimer(p.Hedge)
 	defer late.Stop()
-	if s.writing {
-		s.ask(len(s.peers))
-		late.Reset(p.Ask + time.Second)
-	} else {
-		s.ask(max(s.f.c.c.N, 2*s.f.c.c.K))
-	}
-	for overdue := 0; s.pending > 0; {
+	for overdue := 0; len(s.pending) > 0; {
 		select {
 		case a := <-s.answers:
 			s.take(a)
-			if s.writing && len(s.got) > len(s.peers)/2 {
-				late.Reset(max(p.Straggle, 3*time.Since(s.start))) // the rest should not be much slower
-			}
 		case <-late.C:
-			if s.writing {
-				return nil
-			}
 			overdue++
 			s.ask(len(s.peers))
 			late.Reset(p.Straggle)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-		if s.writing {
-			continue
-		}
 		best, ok := s.best()
 		doubt := !ok || s.newer(best) || best.Compare(s.f.o.newestSeen()) < 0
+		enough := min(2*best.K, s.next-s.f.c.slow.count(s.pending))
 		switch {
-		case ok && overdue > 1, !doubt && (overdue > 0 || s.answered() >= 2*best.K):
+		case ok && overdue > 1, !doubt && (overdue > 0 || s.answered() >= enough):
+			s.f.c.slow.mark(s.pending, overdue > 0)
 			return nil
-		case doubt && s.answered() >= 2*s.f.c.c.K, s.pending == 0:
+		case len(s.pending) == 0 && doubt:
 			s.ask(len(s.peers))
+			if len(s.pending) == 0 {
+				s.askAll()
+			}
+		case doubt && s.answered() >= 2*s.f.c.c.K:
+			s.ask(len(s.peers))
+		}
+	}
+	return nil
+}
+
+// runToWrite asks everybody and waits for all, but not for ever for the last.
+func (s *survey) runToWrite(ctx context.Context) error {
+	p := &s.f.c.c.Patience
+	s.ask(len(s.peers))
+	late := time.NewTimer(p.Ask + time.Second)
+	defer late.Stop()
+	for len(s.pending) > 0 {
+		if 2*(len(s.got)+s.known) > len(s.peers)+s.known { // the rest should not be much slower
+			late.Reset(max(p.Straggle, 3*time.Since(s.start)))
+			if _, ok := s.best(); (ok || s.known > 0) && s.f.c.slow.count(s.pending) == len(s.pending) {
+				return nil // those missing are known for it
+			}
+		}
+		select {
+		case a := <-s.answers:
+			s.take(a)
+		case <-late.C:
+			s.f.c.slow.mark(s.pending, true)
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
 	return nil
@@ -242,7 +316,10 @@ func (s *survey) more(ctx context.Context) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.ask(len(s.peers))
-	if s.pending == 0 {
+	if len(s.pending) == 0 {
+		s.askAll()
+	}
+	if len(s.pending) == 0 {
 		return false
 	}
 	select {
