@@ -51,17 +51,17 @@ func (f *File) ReadRange(ctx context.Context, w io.Writer, off, n int64, tr *Tra
 	}
 	end := off + n
 	out := &counter{w: w}
-	lastGood := time.Now()
+	lastGood, began := time.Now(), false
 	for off < end {
 		err := f.attempt(ctx, out, off, end, tr)
 		if err == nil {
 			return nil
 		}
 		if out.n > 0 {
-			lastGood = time.Now()
+			lastGood, began = time.Now(), true
 		}
 		off, out.n = off+out.n, 0
-		if !f.worthWaiting(ctx, err) || time.Since(lastGood) > f.c.c.Patience.Outage {
+		if !f.worthWaiting(ctx, err, began) || time.Since(lastGood) > f.c.c.Patience.Outage {
 			return err
 		}
 		pause(ctx, f.c.c.Patience.Hedge)
@@ -70,13 +70,15 @@ func (f *File) ReadRange(ctx context.Context, w io.Writer, off, n int64, tr *Tra
 }
 
 // worthWaiting reports whether err may pass by itself: servers did not answer,
-// as opposed to answering that they have no good share.
-func (f *File) worthWaiting(ctx context.Context, err error) bool {
+// as opposed to answering that they have no good share. If a part of the file
+// was read already, shares that are missing now are on servers that are not
+// connected: nobody asks those, so they give no error.
+func (f *File) worthWaiting(ctx context.Context, err error, began bool) bool {
 	e, ok := errors.AsType[*NotEnoughSharesError](err)
 	if !ok || ctx.Err() != nil {
 		return false
 	}
-	if len(e.Servers) == 0 {
+	if len(e.Servers) == 0 || began && e.Corrupt == 0 {
 		return true
 	}
 	for _, s := range e.Servers {

@@ -1,9 +1,12 @@
 package immutable
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -196,3 +199,77 @@ func mostlyFailing(n int) []faultstore.Fault {
 	}
 	return faults
 }
+
+// apart hands out one server only while it is cut off from the others.
+type apart struct {
+	*testGrid
+	cut atomic.Bool
+}
+
+func (a *apart) ForRead(si storage.Index) []storage.Peer {
+	peers := a.testGrid.ForRead(si)
+	if a.cut.Load() {
+		return peers[:1]
+	}
+	return peers
+}
+
+// A download that has lost all servers but one goes on when the others are
+// back, though the one says only what it has, and nobody else says anything.
+func TestOutageOfAllButOne(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		back bool
+		most time.Duration
+	}{
+		{"they come back", true, 40 * time.Second},
+		{"for good", false, 7 * time.Minute},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				g := &apart{testGrid: newGrid(t, 4)}
+				c := newClient(t, g, 2, 4, 4)
+				c.c.Patience.Outage = 5 * time.Minute
+				data := content(9_000_000)
+				_, cap := mustUpload(t, c, data)
+				f, err := c.Open(cap)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var got bytes.Buffer
+				once := false
+				w := writerFunc(func(p []byte) (int, error) {
+					if !once && got.Len() > len(data)/2 {
+						once = true
+						g.cut.Store(true)
+						for _, f := range g.faults {
+							f.Vanish()
+						}
+						first := g.testGrid.ForRead(cap.Index())[0]
+						g.faults[slices.IndexFunc(g.peers, func(p storage.Peer) bool { return p.ID == first.ID })].Return()
+						time.AfterFunc(30*time.Second, func() {
+							for _, f := range g.faults {
+								f.Return()
+							}
+							g.cut.Store(!tt.back)
+						})
+					}
+					return got.Write(p)
+				})
+				start := time.Now()
+				err = f.ReadRange(t.Context(), w, 0, cap.Size, nil)
+				if took := time.Since(start); took > tt.most {
+					t.Errorf("took %v, want at most %v", took, tt.most)
+				}
+				_, missing := errors.AsType[*NotEnoughSharesError](err)
+				if tt.back && (err != nil || !bytes.Equal(got.Bytes(), data)) || !tt.back && !missing {
+					t.Errorf("read %d of %d bytes: %v", got.Len(), len(data), err)
+				}
+			})
+		})
+	}
+}
+
+type writerFunc func(p []byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
