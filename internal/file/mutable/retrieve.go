@@ -80,9 +80,14 @@ func (s *survey) again(ctx context.Context) (*survey, error) {
 // on. Of an MDMF file only the segments that hold them are fetched. A range
 // that ends past the file ends with the file; one that begins there is empty.
 func (f *File) ReadRange(ctx context.Context, w io.Writer, off, n int64, tr *Trace) error {
-	if off < 0 {
-		return fmt.Errorf("reading at %d: negative", off)
-	}
+	return f.Stream(ctx, func(ssk.Version) (io.Writer, int64, int64, error) { return w, off, n, nil }, tr)
+}
+
+// Stream is ReadRange for those who must know first which version is read:
+// begin is told, and says what range of it goes where. It is called again when
+// that version proves to be unreadable before a byte of it was written. Its
+// error ends the reading.
+func (f *File) Stream(ctx context.Context, begin func(ssk.Version) (w io.Writer, off, n int64, err error), tr *Trace) error {
 	s, err := f.surveyToRead(ctx, tr)
 	if err != nil {
 		return err
@@ -91,6 +96,13 @@ func (f *File) ReadRange(ctx context.Context, w io.Writer, off, n int64, tr *Tra
 		v, err := s.choose(tr)
 		if err != nil {
 			return err
+		}
+		w, off, n, err := begin(v)
+		if err != nil {
+			return err
+		}
+		if off < 0 {
+			return fmt.Errorf("reading at %d: negative", off)
 		}
 		end := v.Size
 		if n >= 0 && n < v.Size-off {
