@@ -163,6 +163,7 @@ func newGateway(t testing.TB, servers int, tune func(*Config)) *gateway {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(mut.Close)
 	dirs := directory.New(directory.Config{Mutable: mut, Immutable: files, Convergence: redact.New("convergence secret")})
 	c := Config{
 		Store: filestore.New(filestore.Config{Mutable: mut, Immutable: files, Directories: dirs}), Mutable: mut, Directories: dirs,

@@ -10,6 +10,7 @@ import (
 	"tahoe-go/internal/file/mutable"
 	"tahoe-go/internal/format/caps"
 	"tahoe-go/internal/format/ssk"
+	"tahoe-go/internal/storage"
 )
 
 // maxMutable bounds what is written into a mutable file at once: it is held in
@@ -31,7 +32,16 @@ func (op *operation) mutableTrace() *mutable.Trace {
 	}
 	return &mutable.Trace{
 		Asked: func(server string, err error, _ time.Duration) { note(server, err) },
+		Found: func(server string, nums []storage.ShareNum) {
+			for _, num := range nums {
+				op.share(server, num, 0, nil)
+			}
+		},
 		Wrote: func(server string, _ int, err error, _ time.Duration) { note(server, err) },
+		Block: func(server string, num storage.ShareNum, _ int64, bytes int, _ time.Duration) {
+			op.share(server, num, bytes, nil)
+		},
+		Dropped: func(server string, num storage.ShareNum, why error) { op.share(server, num, 0, why) },
 	}
 }
 
@@ -115,17 +125,16 @@ func (h *Handler) mutableContent(q *request, c caps.Cap, name string) error {
 	}
 	return h.look(q, func(ctx context.Context, op *operation) error {
 		op.object(c)
-		v, err := f.Version(ctx, op.mutableTrace())
-		if err != nil {
-			return err
-		}
-		out, off, n, err := h.beginContent(q, name, v.Size)
-		if err != nil || out == nil {
-			return err
-		}
-		op.size(n)
-		out.op = op
-		return f.ReadRange(ctx, out, off, n, op.mutableTrace())
+		return f.Stream(ctx, func(v ssk.Version) (io.Writer, int64, int64, error) {
+			q.Header().Del("Content-Range") // of a version that could not be read
+			out, off, n, err := h.beginContent(q, name, v.Size)
+			if err != nil || out == nil {
+				return nil, 0, 0, err
+			}
+			op.size(n)
+			out.op = op
+			return out, off, n, nil
+		}, op.mutableTrace())
 	})
 }
 

@@ -57,7 +57,8 @@ func (h *Handler) reach(q *request, root caps.Cap, names []string) (t *target, e
 	if !caps.IsDir(root) {
 		return nil, errNotDir(names[0])
 	}
-	err = h.look(q, func(ctx context.Context, _ *operation) error {
+	err = h.look(q, func(ctx context.Context, op *operation) error {
+		op.object(root)
 		t, err = h.resolve(ctx, root, names)
 		return err
 	})

@@ -83,29 +83,37 @@ func translateMutable(err error) *httpError {
 	if e, ok := errors.AsType[*mutable.UnrecoverableError](err); ok {
 		text := "It cannot be read now: "
 		switch {
-		case e.Servers == 0:
-			text += "no storage server answered."
+		case len(e.Reports) == 0:
+			text += "no storage server is connected."
 		case e.Shares == 0:
-			text += fmt.Sprintf("none of the %d servers that answered has a share of it.", e.Servers)
+			text += fmt.Sprintf("none of the %d servers that answered has a good share of it.", e.Servers)
 		default:
-			text += fmt.Sprintf("%d shares were found, and %d of one version are needed.", e.Shares, e.Need)
+			text += fmt.Sprintf("%d of the %d shares needed were found.", e.Shares, e.Need)
 		}
-		return errorf(http.StatusGone, "%s", text)
+		if e.Corrupt > 0 {
+			text += fmt.Sprintf(" %d more are damaged.", e.Corrupt)
+		}
+		return &httpError{status: http.StatusGone, text: text, details: words(e.Reports)}
 	}
 	if e, ok := errors.AsType[*mutable.NotEnoughServersError](err); ok {
-		out := errorf(http.StatusInternalServerError, "It was not stored: only %d shares could be, and %d are needed to read it.", e.Placed, e.Want)
-		if e.Placed == 0 && len(e.Errs) == 0 {
-			out.text = "It was not stored: no storage server is connected. The start page shows why."
+		text := fmt.Sprintf("It was not stored: servers took %d of its %d shares, and %d are needed to read it.", e.Placed, e.N, e.Want)
+		if len(e.Reports) == 0 {
+			text = "It was not stored: no storage server is connected. The start page shows why."
 		}
-		for _, err := range e.Errs {
-			out.details = append(out.details, err.Error())
-		}
-		return out
+		return &httpError{status: http.StatusInternalServerError, text: text, details: words(e.Reports)}
 	}
 	if errors.Is(err, mutable.ErrNotWritable) {
 		return translate(caps.ErrNotWritable)
 	}
 	return nil
+}
+
+func words(servers []mutable.ServerReport) []string {
+	var lines []string
+	for _, s := range servers {
+		lines = append(lines, s.String())
+	}
+	return lines
 }
 
 // tooFew reports whether an error says that more servers might help.
