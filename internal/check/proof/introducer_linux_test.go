@@ -28,12 +28,14 @@ func (g *grid) byIntroducer(t *testing.T) {
 	}
 	data := content(300_000)
 	cap := ""
+	var last *node
 	for _, protocol := range []string{"GBS", "Foolscap"} {
 		c := make("by "+protocol, "create-client", "--webport=tcp:0:interface=127.0.0.1", "--shares-needed=1", "--shares-happy=2", "--shares-total=2", known)
 		if protocol == "Foolscap" {
 			g.add(t, c.name, "[client]\nforce_foolscap = true\n")
 		}
-		g.run(t, c).wait(t, "storage servers: 2 of 2 connected")
+		last = g.run(t, c)
+		last.wait(t, "storage servers: 2 of 2 connected")
 		if cap == "" {
 			cap = g.put(t, c, data)
 			if err := hub.Stop(); err != nil {
@@ -62,4 +64,17 @@ func (g *grid) byIntroducer(t *testing.T) {
 		}
 	}
 	hub.alive(t)
+
+	// Who starts while the introducer is away goes by what it said before.
+	for _, n := range []*node{hub, last} {
+		if err := n.Stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last = g.run(t, &node{name: last.name})
+	last.wait(t, "storage servers: 2 of 2 connected")
+	g.get(t, last, cap, data)
+	if out := g.must(t, "-d", last.dir, "status"); !strings.Contains(out, "2 servers (2 from the cache)") {
+		t.Errorf("status without the introducer:\n%s", out)
+	}
 }

@@ -130,6 +130,11 @@ func (g *grid) secrets(t *testing.T) *needles {
 	}
 	servers := append(g.onions[:len(g.onions):len(g.onions)], g.clears...)
 	for _, node := range g.all() {
+		if address, err := os.ReadFile(filepath.Join(node.dir, "private", "introducer.furl")); err == nil {
+			for _, m := range swissnum.FindAllSubmatch(address, -1) {
+				n.add("the swissnum of the introducer "+node.name, string(m[1]))
+			}
+		}
 		id, err := config.EnsureIdentity(node.dir)
 		if err != nil {
 			t.Fatal(err)
