@@ -65,7 +65,7 @@ func (a *app) createAlias(ctx context.Context, word, format string, f *storeFlag
 	case f.json:
 		return a.printJSON(map[string]any{"alias": name, "cap": made.Reveal()})
 	}
-	fmt.Fprintf(a.Stdout, "Alias %s created\n", quoteName(name))
+	fmt.Fprintf(a.Stdout, "Alias '%s' created\n", name)
 	return nil
 }
 
@@ -99,7 +99,7 @@ func (a *app) addAliasCmd() *cobra.Command {
 			if asJSON {
 				return a.printJSON(map[string]any{"alias": name})
 			}
-			fmt.Fprintf(a.Stdout, "Alias %s added\n", quoteName(name))
+			fmt.Fprintf(a.Stdout, "Alias '%s' added\n", name)
 			return nil
 		},
 	}

@@ -112,6 +112,9 @@ func TestCpTree(t *testing.T) {
 	if info, err := os.Stat("back/src/empty"); err != nil || !info.IsDir() {
 		t.Error(err)
 	}
+	if w.run(0, "ls", "-l", "home:src/d0"); strings.Contains(w.out, " - sub") || strings.Contains(w.out, " - short") {
+		t.Errorf("no dates:\n%s", w.out)
+	}
 	// On the grid only caps move.
 	w.gw.asked()
 	w.run(0, "cp", "-r", "home:src", "home:copy")

@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -272,7 +273,26 @@ func (c *copying) finish(ctx context.Context, d *dest, slots chan struct{}) (web
 		}
 		return webclient.Child{}, c.gw.SetChildren(ctx, d.at, children, webclient.OnlyFiles)
 	}
+	for name, child := range children {
+		child.Metadata = stamped(child.Metadata, time.Now())
+		children[name] = child
+	}
 	cap, err := c.gw.Mkdir(ctx, d.at, webclient.MkdirOptions{Children: children})
 	c.meter.dirDone()
 	return webclient.Child{Cap: cap}, err
+}
+
+// stamped adds to metadata when a child was linked, which a directory does
+// itself, but not where it is made with all it holds.
+func stamped(metadata any, now time.Time) map[string]any {
+	all := map[string]any{}
+	if text, ok := metadata.(json.RawMessage); ok {
+		json.Unmarshal(text, &all)
+	}
+	if all == nil { // null
+		all = map[string]any{}
+	}
+	seconds := float64(now.UnixMicro()) / 1e6
+	all["tahoe"] = map[string]float64{"linkcrtime": seconds, "linkmotime": seconds}
+	return all
 }

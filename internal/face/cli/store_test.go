@@ -119,7 +119,7 @@ func long(s string) string { return strings.Repeat(s, 100/len(s)+1) }
 func TestAliases(t *testing.T) {
 	w := newWorld(t)
 	file := filepath.Join(w.node, "private", "aliases")
-	w.says(w.run(0, "create-alias", "tahoe:"), "Alias tahoe created")
+	w.says(w.run(0, "create-alias", "tahoe:"), "Alias 'tahoe' created")
 	text := w.read(file)
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 || !strings.HasPrefix(text, "tahoe: URI:DIR2:") {
 		t.Errorf("%v %v %q", info.Mode(), err, text)
