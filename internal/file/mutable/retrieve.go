@@ -367,7 +367,7 @@ func (r *retrieval) fetchOne(ctx context.Context, j *job) fetched {
 	defer cancel()
 	blocks, err := h.share.Blocks(stall, j.first, j.count)
 	if err != nil {
-		err = r.explain(ctx, h, err)
+		err = explain(ctx, r.f, h, err)
 		r.mu.Lock()
 		h.err = err
 		r.mu.Unlock()
@@ -383,13 +383,13 @@ func (c *Client) patience(bytes int64) time.Duration {
 }
 
 // explain tells a damaged share from one that was overwritten meanwhile.
-func (r *retrieval) explain(ctx context.Context, h *holding, err error) error {
+func explain(ctx context.Context, f *File, h *holding, err error) error {
 	if _, damaged := errors.AsType[*ssk.CorruptError](err); !damaged {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.f.c.c.Patience.Ask)
+	ctx, cancel := context.WithTimeout(ctx, f.c.c.Patience.Ask)
 	defer cancel()
-	now, e := slot{h.peer.Server, r.f.o.si, h.num}.ReadSpans(ctx, []storage.Span{{Len: int64(len(h.check))}})
+	now, e := slot{h.peer.Server, f.o.si, h.num}.ReadSpans(ctx, []storage.Span{{Len: int64(len(h.check))}})
 	if e != nil {
 		return e
 	}
