@@ -108,6 +108,7 @@ func (a *app) root() *cobra.Command {
 		a.addServerCmd(), a.statusCmd())
 	group(root, "Files:", a.createAliasCmd(), a.addAliasCmd(), a.listAliasesCmd(), a.mkdirCmd(), a.lsCmd(), a.putCmd(), a.getCmd(),
 		a.cpCmd(), a.mvCmd(), a.lnCmd(), a.unlinkCmd(), a.webopenCmd(), a.manifestCmd(), a.statsCmd(), a.backupCmd(), a.checkCmd(), a.deepCheckCmd())
+	group(root, "Others:", a.adminCmd(), a.debugCmd())
 	root.AddCommand(a.versionCmd(), a.manCmd(), a.launchCmd())
 	strict(root)
 	return root
@@ -128,7 +129,7 @@ func complete(c *cobra.Command, option string, words ...string) {
 }
 
 // later are the commands of the Python program that are not there yet.
-var later = strings.Fields("invite admin debug")
+var later = strings.Fields("invite")
 
 func unknownCommand(cmd *cobra.Command, name string) error {
 	if slices.Contains(later, name) {
