@@ -49,6 +49,7 @@ func (m *backupMeter) showBar(p backup.Progress) {
 		m.bytes, m.since = bytes, time.Now()
 		m.bar = progressbar.NewOptions64(total,
 			progressbar.OptionSetWriter(m.w),
+			progressbar.OptionSetDescription("Backing up"),
 			progressbar.OptionShowBytes(bytes),
 			progressbar.OptionShowTotalBytes(true),
 			progressbar.OptionShowCount(),
