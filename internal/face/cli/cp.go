@@ -50,7 +50,8 @@ func (a *app) cpCmd() *cobra.Command {
 	c.Flags().BoolVarP(&f.verbose, "verbose", "v", false, "say on standard error what has been done")
 	c.Flags().BoolVar(&f.capsOnly, "caps-only", false, "when copying to this machine, write files' read caps instead of what they hold")
 	c.Flags().BoolVarP(&f.dryRun, "dry-run", "n", false, "say what would be done, and do nothing")
-	c.Flags().IntVar(&f.parallel, "parallel", 8, "copy so many files at a time")
+	c.Flags().IntVar(&f.parallel, "parallel", 8, "copy `N` files at a time")
+	c.Flags().MarkHidden("dir-cap") // without alias, a path is one of this machine
 	a.completeEither(c, &f.store)
 	return c
 }

@@ -15,7 +15,7 @@ func (a *app) deepCheckCmd() *cobra.Command {
 	var f checkFlags
 	c := &cobra.Command{
 		Use:   "deep-check [PATH...]",
-		Short: "do so for everything in a directory and below",
+		Short: "ask the servers about everything in a directory and below",
 		Long:  "Asks the servers which shares they have of each object that can be reached from a directory.",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return a.eachPlace(&f, args, func(gw *webclient.Client, r remote) error { return a.deepCheck(cmd.Context(), gw, r, &f) })

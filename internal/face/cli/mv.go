@@ -27,6 +27,9 @@ func (a *app) mvCmd() *cobra.Command {
 			if len(from.Path) == 0 {
 				return fail("to link it somewhere: tahoe ln", "%s is in no directory that it could be moved from", from.word)
 			}
+			if n := len(from.Path); to.Cap == from.Cap && len(to.Path) > n && slices.Equal(to.Path[:n], from.Path) {
+				return fail("", "%s cannot be moved into itself", from.word)
+			}
 			return a.move(cmd.Context(), from, to, &f)
 		},
 	}

@@ -372,6 +372,8 @@ func TestMvLnUnlink(t *testing.T) {
 	w.says(w.err, "no such file or directory: fun:none")
 	w.run(1, "mv", "fun:none", "fun:not/there/x")
 	w.says(w.err, "no such file or directory: fun:none")
+	w.run(1, "mv", "fun:new", "fun:new/dirs/")
+	w.says(w.err, "cannot be moved into itself")
 	w.run(1, "mv", "URI:LIT:nbswy3dp", "fun:x")
 	w.says(w.err, "tahoe ln")
 	w.run(1, "ln", "URI:LIT:nbswy3dp", "fun:")

@@ -12,7 +12,7 @@ func (a *app) unlinkCmd() *cobra.Command {
 	c := &cobra.Command{
 		Use:     "unlink PATH...",
 		Aliases: []string{"rm"},
-		Short:   "take a file or directory out of its directory",
+		Short:   "take a file or directory out of its directory (also: rm)",
 		Long: "Takes files or directories out of the directories they are in. That frees no space at once, and whoever has a cap\n" +
 			"or another link can go on using them. Directories go with all that is in them.",
 		Args: cobra.MinimumNArgs(1),
