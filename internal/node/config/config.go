@@ -72,8 +72,8 @@ type Node struct {
 	TorOnly     bool // tor_only.enabled as written; ask Config.TorOnly
 	LockDown    bool // of a Tor-only node
 	LogGatherer redact.Secret
-	KeepAlive   time.Duration // 0: the protocol's default
-	Disconnect  time.Duration // 0: never
+	KeepAlive   time.Duration // 0: the protocol's default; negative: never
+	Disconnect  time.Duration // likewise
 	TempDir     string
 }
 

@@ -2,8 +2,10 @@ package config_test
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -244,4 +246,48 @@ func FuzzParseServers(f *testing.F) {
 			}
 		}
 	})
+}
+
+// Sequence numbers grow, from whatever the Python program has left, and are on
+// disk before they are used.
+func TestNextSeqnum(t *testing.T) {
+	dir := t.TempDir()
+	for want := int64(1); want < 4; want++ {
+		if got, err := config.NextSeqnum(dir); got != want || err != nil {
+			t.Fatalf("%d, %v; want %d", got, err, want)
+		}
+		if text := read(t, dir, "announcement-seqnum"); text != fmt.Sprintf("%d\n", want) {
+			t.Errorf("the file says %q", text)
+		}
+	}
+	write(t, dir, "announcement-seqnum", "41")
+	if got, err := config.NextSeqnum(dir); got != 42 || err != nil {
+		t.Errorf("%d, %v; want 42", got, err)
+	}
+	for _, bad := range []string{"many", "-1", "9223372036854775807", "1 2", strings.Repeat("9", 100)} {
+		write(t, dir, "announcement-seqnum", bad)
+		if got, err := config.NextSeqnum(dir); err == nil || read(t, dir, "announcement-seqnum") != bad {
+			t.Errorf("after %.20q comes %d", bad, got)
+		}
+	}
+}
+
+// An introducer of old keeps its address, where nobody else reads it.
+func TestMoveIntroducerFURL(t *testing.T) {
+	dir := t.TempDir()
+	if err := config.MoveIntroducerFURL(dir); err != nil {
+		t.Errorf("nothing to move: %v", err)
+	}
+	write(t, dir, "private/README", "")
+	write(t, dir, "introducer.furl", introducer)
+	if err := config.MoveIntroducerFURL(dir); err != nil || read(t, dir, "private/introducer.furl") != introducer {
+		t.Errorf("not moved: %v", err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "private/introducer.furl")); err != nil || info.Mode().Perm()&0o077 != 0 && runtime.GOOS != "windows" {
+		t.Errorf("%v, %v", info, err)
+	}
+	write(t, dir, "introducer.furl", "pb://other")
+	if err := config.MoveIntroducerFURL(dir); err == nil || read(t, dir, "private/introducer.furl") != introducer {
+		t.Errorf("two of them: %v", err)
+	}
 }

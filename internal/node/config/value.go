@@ -35,7 +35,7 @@ type (
 		least, most int64
 	} // a plain number
 	sizeValue    struct{ p *int64 }         // with units
-	secondValue  struct{ p *time.Duration } // plain seconds
+	secondValue  struct{ p *time.Duration } // plain seconds; 0 is negative: never
 	ageValue     struct{ p *time.Duration } // with units
 	dateValue    struct{ p *time.Time }
 	pathValue    struct{ p *string }
@@ -125,6 +125,9 @@ func (v secondValue) set(_ *Config, s string) error {
 	}
 	n, err := number(s, 0, math.MaxInt32)
 	*v.p = time.Duration(n) * time.Second
+	if n == 0 {
+		*v.p = -1
+	}
 	return err
 }
 

@@ -1,5 +1,6 @@
 // Package node builds a node from its configuration and runs it: the network,
-// Tor, a storage server, the client part with its web gateway.
+// Tor, then a storage server and the client part with its web gateway, or an
+// introducer.
 //
 // It translates config's structs into what each part wants, starts the parts
 // from the ground up and stops them the other way round. It decides nothing

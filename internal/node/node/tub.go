@@ -25,18 +25,7 @@ func (n *Node) openTub(context.Context) error {
 
 // tubLimits are the defaults, and what timeout.* says.
 func (n *Node) tubLimits() foolscap.Limits {
-	var l foolscap.Limits
-	for _, t := range []struct {
-		key string
-		to  *time.Duration
-		set time.Duration
-	}{{"timeout.keepalive", &l.Keepalive, n.cfg.Node.KeepAlive}, {"timeout.disconnect", &l.Disconnect, n.cfg.Node.Disconnect}} {
-		*t.to = t.set
-		if t.set == 0 && n.cfg.IsSet("node", t.key) {
-			*t.to = -1 // never
-		}
-	}
-	return l
+	return foolscap.Limits{Keepalive: n.cfg.Node.KeepAlive, Disconnect: n.cfg.Node.Disconnect}
 }
 
 // closeTub ends all connections to this node. What serves over them closes
