@@ -90,9 +90,9 @@ func (g *grid) bothEntries(t *testing.T, server *node) (entry, clear, onion stri
 	var clears, onions []string
 	for line := range strings.Lines(entry) {
 		switch {
-		case strings.Contains(line, "pb+tor:"):
+		case strings.Contains(line, "pb+tor:") || strings.Contains(line, "onion-NURLs:"):
 			onions = append(onions, line)
-		case strings.Contains(line, "- pb:"):
+		case strings.Contains(line, "- pb:") || strings.Contains(line, "anonymous-storage-NURLs:"):
 			clears = append(clears, line)
 		default:
 			clears, onions = append(clears, line), append(onions, line)

@@ -35,6 +35,7 @@ func TestAnonymousGrid(t *testing.T) {
 	step("roads", g.takeRoads)
 	step("isolation", g.checkIsolation)
 	step("in the clear and as an onion", g.bothServer)
+	step("directories", g.useDirectories)
 	step("put across an outage", g.putAcrossOutage)
 	step("get across an outage", g.getAcrossOutage)
 	step("without tor", g.withoutTor)
@@ -47,6 +48,7 @@ func TestAnonymousGrid(t *testing.T) {
 // grid is what the steps share.
 type grid struct {
 	*world
+	hub    *node   // an introducer that hides, in the lab
 	onions []*node // storage servers that hide, in the lab
 	clears []*node // storage servers that do not, beside it
 	roads  []*road
@@ -54,14 +56,26 @@ type grid struct {
 	streams streams // of the tor with unix sockets
 	pages   []page  // that gateways gave
 
-	mu    sync.Mutex // guards below
-	caps  []string   // of what was stored
-	plain []string   // a piece of each file
+	mu        sync.Mutex // guards below
+	caps      []string   // of files that were stored
+	writeCaps []string   // of directories and mutable files
+	plain     []string   // a piece of each file
 }
 
-// startServers makes and runs three servers that hide, by each way there is to
-// have an onion service, and two on the clear network.
+// hubFURL is the file with the introducer's address.
+func (g *grid) hubFURL() string { return filepath.Join(g.path("hub"), "private", "introducer.furl") }
+
+// foolscapOnly is a server that is reached by no other protocol.
+const foolscapOnly = "onion2"
+
+// joined are how many servers the introducer knows of, the first of onions.
+const joined = 3
+
+// startServers makes and runs an introducer that hides, servers that hide, by
+// each way there is to have an onion service, and two on the clear network.
 func (g *grid) startServers(t *testing.T) {
+	g.must(t, "create-introducer", "--listen=tor", "--hide-ip", "--webport=none", "--tor-launch", "--tor-executable="+g.path("tor"), g.path("hub"))
+	g.hub = g.run(t, &node{name: "hub"})
 	for _, s := range []struct {
 		name    string
 		options []string
@@ -71,8 +85,11 @@ func (g *grid) startServers(t *testing.T) {
 		{"onion2", []string{"--tor-control-port=" + g.unixTor.Control.String()}, true},
 		{"onion3", []string{"--tor-control-port=" + g.tcpTor.Control.String()}, true},
 	} {
-		args := append([]string{"create-node", "--listen=tor", "--hide-ip", "--webport=none", "--nickname=" + s.name}, s.options...)
+		args := append([]string{"create-node", "--listen=tor", "--hide-ip", "--webport=none", "--nickname=" + s.name, "--introducer=" + g.hubFURL()}, s.options...)
 		g.must(t, append(args, g.path(s.name))...)
+		if s.name == foolscapOnly {
+			g.add(t, s.name, "[storage]\nforce_foolscap = true\n")
+		}
 		if s.forward && g.lab != nil {
 			at := "127.0.0.1:" + g.setting(t, s.name, "onion.local_port")
 			g.lab.ForwardOut(at, at)
@@ -90,7 +107,7 @@ func (g *grid) startServers(t *testing.T) {
 		g.clears = append(g.clears, g.run(t, &node{name: name, open: true}))
 	}
 	g.streams.watch(g.t, g.unixTor.Dial)
-	for _, n := range g.onions[:3] {
+	for _, n := range append(g.onions[:3:3], g.hub) {
 		n.wait(t, " published at ")
 	}
 	for _, n := range g.onions {
@@ -188,6 +205,7 @@ type road struct {
 	options []string // of create-client
 	config  string   // lines that the user adds
 	env     []string // what stands before the program: variables, torsocks
+	joins   bool     // it hears of servers from the introducer, too
 	clear   bool     // it also uses servers on the clear network, through an exit
 	start   bool     // with start, restart and stop instead of run
 
@@ -198,10 +216,10 @@ func (g *grid) allRoads() []*road {
 	unix := "[tor]\nsocks.port = " + g.unixTor.SOCKS.String() + "\n"
 	tcp := "[tor]\nsocks.port = tcp:" + hostPort(g.tcpTor.SOCKS) + "\n"
 	roads := []*road{
-		{name: "launched", options: []string{"--hide-ip"}, config: "[tor]\nlaunch = true\ntor.executable = " + g.path("tor") + "\n"},
-		{name: "unix", options: []string{"--hide-ip"}, config: unix, clear: true},
-		{name: "tcp", options: []string{"--hide-ip"}, config: tcp + "control.port = tcp:" + hostPort(g.tcpTor.Control) + "\n", clear: true},
-		{name: "tor_only", config: unix + "[node]\ntor_only.enabled = true\n", clear: true},
+		{name: "launched", joins: true, options: []string{"--hide-ip"}, config: "[tor]\nlaunch = true\ntor.executable = " + g.path("tor") + "\n"},
+		{name: "unix", joins: true, options: []string{"--hide-ip"}, config: unix, clear: true},
+		{name: "tcp", joins: true, options: []string{"--hide-ip"}, config: tcp + "control.port = tcp:" + hostPort(g.tcpTor.Control) + "\n", clear: true},
+		{name: "tor_only", joins: true, config: unix + "[node]\ntor_only.enabled = true\n", clear: true},
 		{name: "tor_only by port", config: tcp + "[node]\ntor_only.enabled = true\n"},
 		// A configuration of that time, which wishes for nothing.
 		{name: "torsocks", start: true, clear: true, env: g.torsocks(), config: "[node]\ntub.port = 8098\ntub.location = client.fakelocation:0\n"},
@@ -232,10 +250,18 @@ func (g *grid) take(t *testing.T, r *road) {
 		servers = append(servers[:len(servers):len(servers)], g.clears...)
 	}
 	n := len(servers)
+	options := r.options
+	if r.joins {
+		options = append(options[:len(options):len(options)], "--introducer="+g.hubFURL())
+	}
 	g.must(t, append(append([]string{"create-client", "--webport=tcp:0:interface=127.0.0.1", "--nickname=" + r.name,
-		"--shares-needed=2", fmt.Sprintf("--shares-happy=%d", n), fmt.Sprintf("--shares-total=%d", n)}, r.options...), g.path(r.name))...)
+		"--shares-needed=2", fmt.Sprintf("--shares-happy=%d", n), fmt.Sprintf("--shares-total=%d", n)}, options...), g.path(r.name))...)
 	g.add(t, r.name, r.config)
-	for _, s := range servers {
+	told := servers
+	if r.joins {
+		told = servers[joined:]
+	}
+	for _, s := range told {
 		g.must(t, "-d", g.path(r.name), "add-server", filepath.Join(s.dir, "private", "server-entry.yaml"))
 	}
 	if r.start {

@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// outageSize is long enough under way to be struck in the middle: a download
-// reads 12 MiB ahead.
-const outageSize = 24 << 20
+// putSize and getSize are long enough under way to be struck in the middle: a
+// download reads 12 MiB ahead.
+const putSize, getSize = 8 << 20, 24 << 20
 
 // struck are the clients whose tor dies: one's own, killed as by a crash, and
 // the machine's two, which other nodes use too, among them servers.
@@ -87,6 +87,11 @@ func (g *grid) acrossOutage(t *testing.T, transfer func(t *testing.T, n *node, h
 					t.Error("the transfer was over before tor could be killed")
 				}
 				n.alive(t)
+				if t.Failed() {
+					for _, s := range g.onions {
+						t.Logf("%s says:\n%s", s.name, s.tail(t))
+					}
+				}
 				t.Logf("tor killed after %.1f s, done %.1f s later", when.Sub(start).Seconds(), time.Since(when).Seconds())
 			})
 		})
@@ -94,11 +99,12 @@ func (g *grid) acrossOutage(t *testing.T, transfer func(t *testing.T, n *node, h
 	all.Wait()
 }
 
-const outageTime = 3 * time.Minute
+// outageTime is for a machine under load: alone it takes 15 seconds.
+const outageTime = 4 * time.Minute
 
 func (g *grid) putAcrossOutage(t *testing.T) {
 	g.acrossOutage(t, func(t *testing.T, n *node, hit func()) {
-		data := content(outageSize)
+		data := content(putSize)
 		ctx, cancel := context.WithTimeout(t.Context(), outageTime)
 		defer cancel()
 		over := make(chan struct{})
@@ -129,7 +135,7 @@ func (g *grid) sent(ctx context.Context, t *testing.T, n *node, over chan struct
 			return false
 		}
 		for _, op := range st.Active {
-			if op.Type == "upload" && op.Stage == "sending" && op.Done > outageSize/4 {
+			if op.Type == "upload" && op.Stage == "sending" && op.Done > putSize/4 {
 				return true
 			}
 		}
@@ -144,7 +150,7 @@ func (g *grid) sent(ctx context.Context, t *testing.T, n *node, over chan struct
 }
 
 func (g *grid) getAcrossOutage(t *testing.T) {
-	data := content(outageSize)
+	data := content(getSize)
 	var cap string
 	for _, n := range g.struck() {
 		if n.name == "unix" {
@@ -157,7 +163,7 @@ func (g *grid) getAcrossOutage(t *testing.T) {
 		argv := append(g.wrapped(nil, false), g.bin, "-d", n.dir, "get", "-", "-")
 		cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 		cmd.Stdin = strings.NewReader(cap + "\n")
-		out := &tripwire{after: outageSize / 4, hit: hit}
+		out := &tripwire{after: getSize / 4, hit: hit}
 		var errs bytes.Buffer
 		cmd.Stdout, cmd.Stderr = out, &errs
 		err := cmd.Run()

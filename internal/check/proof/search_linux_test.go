@@ -13,10 +13,12 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
 	"tahoe-go/internal/check/tortest"
+	"tahoe-go/internal/format/furl"
 	"tahoe-go/internal/network/netx"
 	"tahoe-go/internal/network/tor"
 	"tahoe-go/internal/node/config"
@@ -38,10 +40,11 @@ func (g *grid) knockAndSearch(t *testing.T) {
 	if len(answers) < 7 {
 		t.Errorf("only %d answers of %s", len(answers), server.name)
 	}
+	answers = append(answers, g.knockAtHub(t)...)
 	for _, a := range append(answers, g.pages...) {
 		n.search(t, a.what, a.text)
 	}
-	for _, node := range append(g.onions[:len(g.onions):len(g.onions)], g.roads[0].client, g.roads[1].client) {
+	for _, node := range append(g.onions[:len(g.onions):len(g.onions)], g.hub, g.roads[0].client, g.roads[1].client) {
 		n.search(t, "the log of "+node.name, []byte(node.log(t)))
 		if files := n.searchTree(t, node.dir); files < 10 {
 			t.Errorf("only %d files of %s were searched", files, node.name)
@@ -146,16 +149,50 @@ func (g *grid) knock(t *testing.T, s *node) []page {
 	if len(cert.DNSNames)+len(cert.IPAddresses) > 0 {
 		t.Errorf("the certificate names %q and %v", cert.DNSNames, cert.IPAddresses)
 	}
-	for _, raw := range []string{"GET / HTTP/1.0\r\n\r\n", "\x00\x01garbage\r\n\r\n"} {
+	return append(answers, g.knockRaw(t, ctx, through, at, s)...)
+}
+
+// knockAtHub is knock for the introducer, which speaks Foolscap alone.
+func (g *grid) knockAtHub(t *testing.T) []page {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	through, err := tor.Start(ctx, tor.Config{SOCKS: g.unixTor.SOCKS})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer through.Close()
+	text, err := os.ReadFile(g.hubFURL())
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := furl.ParseFURL(strings.TrimSpace(string(text)))
+	if err != nil || len(f.Hints) != 1 || f.Hints[0].Kind != furl.Tor {
+		t.Fatalf("the introducer is at %v, %v; want one onion", f.Hints, err)
+	}
+	return g.knockRaw(t, ctx, through, netx.Addr{Kind: netx.Tor, Host: f.Hints[0].Host, Port: f.Hints[0].Port}, g.hub)
+}
+
+// knockRaw sends what is no request, and the first words of Foolscap, whose
+// answer comes before anything is encrypted.
+func (g *grid) knockRaw(t *testing.T, ctx context.Context, through *tor.Tor, at netx.Addr, s *node) (answers []page) {
+	id, err := os.ReadFile(filepath.Join(s.dir, "my_nodeid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	hello := "GET /id/" + strings.TrimSpace(string(id)) + " HTTP/1.1\r\nUpgrade: TLS/1.0\r\nConnection: Upgrade\r\n\r\n"
+	for _, raw := range []string{"GET / HTTP/1.0\r\n\r\n", "\x00\x01garbage\r\n\r\n", hello, strings.Replace(hello, "/id/", "/id/x", 1)} {
 		nc, err := tortest.Dial(ctx, through, at)
 		if err != nil {
 			t.Fatal(err)
 		}
-		nc.SetDeadline(time.Now().Add(20 * time.Second))
+		nc.SetDeadline(time.Now().Add(5 * time.Second))
 		io.WriteString(nc, raw)
 		text, _ := io.ReadAll(nc)
 		nc.Close()
-		answers = append(answers, page{fmt.Sprintf("the answer to %.8q", raw), bytes.TrimSpace(text)})
+		if raw == hello && !bytes.Contains(text, []byte("101")) {
+			t.Errorf("%s answers %q to Foolscap's first words", s.name, text)
+		}
+		answers = append(answers, page{fmt.Sprintf("the answer of %s to %.8q", s.name, raw), bytes.TrimSpace(text)})
 	}
 	return answers
 }
