@@ -74,7 +74,7 @@ const joined = 3
 // startServers makes and runs an introducer that hides, servers that hide, by
 // each way there is to have an onion service, and two on the clear network.
 func (g *grid) startServers(t *testing.T) {
-	g.must(t, "create-introducer", "--listen=tor", "--hide-ip", "--webport=none", "--tor-launch", "--tor-executable="+g.path("tor"), g.path("hub"))
+	g.must(t, "create-introducer", "--listen=tor", "--hide-ip", "--webport=tcp:0:interface=127.0.0.1", "--tor-launch", "--tor-executable="+g.path("tor"), g.path("hub"))
 	g.hub = g.run(t, &node{name: "hub"})
 	for _, s := range []struct {
 		name    string
