@@ -26,7 +26,8 @@ type object struct {
 	key      *ssk.PrivateKey
 	sample   *ssk.Share // a good one, from which the key can be had
 	known    map[string]*known
-	newest   ssk.Version // the newest that could be read or was published
+	asked    map[string]*question // the last to each server, until it is answered
+	newest   ssk.Version          // the newest that could be read or was published
 	reported map[damage]bool
 }
 
@@ -76,7 +77,7 @@ func (s *objects) get(cap caps.SSKVerifier) *object {
 	if o == nil {
 		o = &object{
 			si: cap.Index, file: ssk.NewFile(cap), turn: make(chan struct{}, 1),
-			known: map[string]*known{}, reported: map[damage]bool{},
+			known: map[string]*known{}, asked: map[string]*question{}, reported: map[damage]bool{},
 		}
 		if s.all == nil {
 			s.all = map[objectKey]weak.Pointer[object]{}
@@ -137,6 +138,33 @@ func (o *object) learn(a *answer) {
 		}
 	}
 	o.known[a.peer.ID] = a.known()
+}
+
+// question is one that a server was asked.
+type question struct {
+	done   chan struct{} // closed when answer is there
+	answer *answer
+}
+
+// question notes that a server is asked, and returns the question before if
+// it has not been answered yet.
+func (o *object) question(server string) (q, earlier *question) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	q, earlier = &question{done: make(chan struct{})}, o.asked[server]
+	o.asked[server] = q
+	return q, earlier
+}
+
+// answered ends a question.
+func (o *object) answered(server string, q *question, a *answer) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	q.answer = a
+	close(q.done)
+	if o.asked[server] == q {
+		delete(o.asked, server)
+	}
 }
 
 // wrote remembers what a server has taken.

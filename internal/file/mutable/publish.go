@@ -509,7 +509,7 @@ func (f *File) look(ctx context.Context, remember bool, tr *Trace) (m *view, rem
 			head = ssk.HeadSize
 		}
 		s = f.newSurvey(true, unknown, head, tr)
-		s.known = len(peers) - len(unknown)
+		s.known, s.joins = len(peers)-len(unknown), remember
 		if err := s.run(ctx); err != nil {
 			return nil, false, err
 		}

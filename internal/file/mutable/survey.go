@@ -103,7 +103,8 @@ type survey struct {
 	writing bool
 	head    int64 // bytes of each share to ask for
 	peers   []storage.Peer
-	known   int // servers that need not be asked, besides
+	known   int  // servers that need not be asked, besides
+	joins   bool // the answer to a question that is under way will do
 	start   time.Time
 	answers chan *answer // holds all of each server, so that nobody waits to tell
 
@@ -136,8 +137,18 @@ func (s *survey) ask(n int) {
 func (s *survey) askPeer(i int) {
 	peer, likely, one := s.peers[i], s.f.likely(s.peers, i), !s.whole
 	s.pending[peer.ID] = true
+	q, earlier := s.f.o.question(peer.ID)
 	s.f.c.wg.Go(func() { // it may outlast the survey: then the answer serves the next one
-		s.answers <- s.askOne(peer, likely, one)
+		var a *answer
+		if s.joins && earlier != nil {
+			<-earlier.done
+			a = earlier.answer
+		}
+		if a == nil || a.err != nil || a.part {
+			a = s.askOne(peer, likely, one)
+		}
+		s.f.o.answered(peer.ID, q, a)
+		s.answers <- a
 	})
 }
 
