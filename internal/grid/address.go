@@ -1,6 +1,8 @@
 package grid
 
 import (
+	"errors"
+
 	"tahoe-go/internal/format/furl"
 	"tahoe-go/internal/network/netx"
 )
@@ -24,6 +26,29 @@ type Address struct {
 	// Direct is an address of the clear network that servers.yaml wants dialled
 	// without Tor, whatever [connections] tcp says. A node that hides must not.
 	Direct bool
+}
+
+// ErrNoConnection marks the errors of a client that could not so much as
+// connect to its address. Another protocol at the same place would fare no
+// better.
+var ErrNoConnection = errors.New("no connection")
+
+// samePlaces reports whether f names no place that is not of one of gbs.
+func samePlaces(gbs []Address, f *Address) bool {
+	type place struct {
+		host string
+		port int
+	}
+	at := map[place]bool{}
+	for _, a := range gbs {
+		at[place{a.NURL.Host, a.NURL.Port}] = true
+	}
+	for _, h := range f.FURL.Hints {
+		if !at[place{h.Host, h.Port}] {
+			return false
+		}
+	}
+	return true
 }
 
 // addresses returns the ways to k: of the HTTP protocol, and the one of

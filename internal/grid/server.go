@@ -142,7 +142,9 @@ type answer struct {
 }
 
 // connect asks all addresses of the HTTP protocol at once, and by Foolscap when
-// they have failed or are late, and takes the first that answers.
+// they have failed or are late, and takes the first that answers. Where
+// nothing can be connected to, Foolscap is not tried: the two usually share a
+// port.
 func (s *server) connect(ctx context.Context) (answer, error) {
 	if len(s.gbs) == 0 && s.foolscap == nil {
 		return answer{}, errors.New(s.noAddress())
@@ -161,13 +163,20 @@ func (s *server) connect(ctx context.Context) (answer, error) {
 	for _, at := range s.gbs {
 		go ask(at)
 	}
-	late := time.NewTimer(s.g.c.HeadStart)
+	head, shared := s.g.c.HeadStart, s.foolscap != nil && samePlaces(s.gbs, s.foolscap)
+	if shared {
+		head = s.g.c.Timeout / 2
+	}
+	late := time.NewTimer(head)
 	defer late.Stop()
 	var failed failures
 	var found *answer
 	asked := len(s.gbs)
 	for answers, fallback := 0, s.foolscap; ; {
 		if fallback != nil && found == nil && answers == asked {
+			if asked > 0 && shared && failed.unconnected() {
+				fallback = nil
+			}
 			late.Reset(0)
 		}
 		if answers == asked && (fallback == nil || found != nil) { // nobody outlives the loop
@@ -259,6 +268,11 @@ func (f *failures) add(p Protocol, err error) {
 	} else {
 		f.gbs = append(f.gbs, err)
 	}
+}
+
+// unconnected reports whether no address could be connected to.
+func (f *failures) unconnected() bool {
+	return !slices.ContainsFunc(f.gbs, func(err error) bool { return !errors.Is(err, ErrNoConnection) })
 }
 
 // err joins them in a sentence.

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -127,7 +128,7 @@ func (p *Pool) Open(k grid.Known, at grid.Address) (storage.Server, error) {
 		fc := foolscapstore.NewClient(foolscapstore.Config{Tub: tub, FURL: at.FURL, Isolation: isolation(k), OnDemand: true})
 		c.server, c.close = fc, fc.Close
 	default:
-		gc := gbs.NewClient(gbs.Config{Network: network, NURL: at.NURL, Isolation: isolation(k), Timeouts: p.c.Timeouts})
+		gc := gbs.NewClient(gbs.Config{Network: marking{network}, NURL: at.NURL, Isolation: isolation(k), Timeouts: p.c.Timeouts})
 		c.server, c.close = gc, gc.Close
 	}
 	if len(cs.clients) == most {
@@ -138,6 +139,27 @@ func (p *Pool) Open(k grid.Known, at grid.Address) (storage.Server, error) {
 	cs.clients = append(cs.clients, c)
 	return c.server, nil
 }
+
+// marking is a network whose refusals and failures to connect are
+// grid.ErrNoConnection.
+type marking struct{ netx.Network }
+
+func (m marking) Dial(ctx context.Context, a netx.Addr) (net.Conn, error) {
+	c, err := m.Network.Dial(ctx, a)
+	if err != nil {
+		return nil, &unconnected{err}
+	}
+	return c, nil
+}
+
+// Hints implements netx.Hinter.
+func (m marking) Hints(a netx.Addr) netx.Hints { return netx.HintsFor(m.Network, a) }
+
+// unconnected says what its error says.
+type unconnected struct{ err error }
+
+func (e *unconnected) Error() string   { return e.err.Error() }
+func (e *unconnected) Unwrap() []error { return []error{e.err, grid.ErrNoConnection} }
 
 // isolation names the circuits of a server.
 func isolation(k grid.Known) string { return "storage:" + k.ID }

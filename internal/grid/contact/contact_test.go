@@ -197,6 +197,44 @@ func TestNeverInClear(t *testing.T) {
 	})
 }
 
+// Where nobody listens one dial is enough; where somebody listens who does not
+// speak the HTTP protocol, or at another place, Foolscap is tried.
+func TestOneDialWhereNobodyIs(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		nurl   furl.NURL
+		gone   bool // nobody listens
+		dials  int
+		reason string
+		want   grid.State
+	}{
+		{"nobody", furl.NURL{Host: "a", Port: 4000}, true, 1, "connection refused", grid.Disconnected},
+		{"nobody, and another port", furl.NURL{Host: "a", Port: 4001}, true, 2, "by Foolscap: ", grid.Disconnected},
+		{"Foolscap alone", furl.NURL{Host: "a", Port: 4000}, false, 2, "", grid.Connected},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := memnet.New(t)
+				a := newServer(t, n, "a")
+				tt.nurl.Swissnum = foolscap.NewSwissnum()
+				a.known.NURLs = []furl.NURL{tt.nurl}
+				if tt.gone {
+					n.Host("a").Fail(memnet.Refuse)
+				}
+				pool := contact.New(contact.Config{Network: n.Host("client")})
+				g := grid.New(grid.Config{Open: pool.Open, RetryMin: time.Hour, RetryMax: time.Hour})
+				defer func() { g.Close(); pool.Close(); time.Sleep(time.Second) }()
+				g.Add(a.known)
+				g.Wait(t.Context(), 1)
+				st := g.Status()[0]
+				if got := len(n.Dials()); got != tt.dials || st.State != tt.want || !strings.Contains(st.Reason, tt.reason) {
+					t.Errorf("%d dials, want %d; status %+v", got, tt.dials, st)
+				}
+			})
+		})
+	}
+}
+
 // A node with Tor that may also dial straight does so for the one server.
 func TestDirectPastTor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
