@@ -2,7 +2,11 @@ package node
 
 import (
 	"bytes"
+	"fmt"
 	"net"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -194,5 +198,59 @@ func TestSilentCrowd(t *testing.T) {
 	}
 	for _, c := range crowd {
 		c.Close()
+	}
+}
+
+// eventually polls: there is no event for what another program writes or takes.
+func eventually(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	late := time.After(20 * time.Second)
+	for !done() {
+		select {
+		case <-time.After(20 * time.Millisecond):
+		case <-late:
+			t.Fatal(what)
+		}
+	}
+}
+
+// An address that tor shows late is announced as soon as it is there: a
+// server's to the introducer, which has heard of its other place by then, and an
+// introducer's in its file.
+func TestLateOnionIsAnnounced(t *testing.T) {
+	leakcheck.Check(t)
+	intro := create(t, introducerNode)
+	hub := start(t, intro, Options{})
+	port, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, id, lines := torWithDirs(t)
+	onion := ",onion:80:hiddenServiceDir=" + torDir + "\n"
+	place := fmt.Sprintf("tcp:127.0.0.1:%d", port)
+	dir := storageWith(t, fmt.Sprintf("[node]\ntub.port = tcp:%d\ntub.location = %s%s%s[client]\nintroducer.furl = %s",
+		port, place, onion, lines, readFile(t, intro, config.IntroducerFURLFile)))
+	start(t, dir, Options{})
+	want := []string{place, "tor:" + id + ".onion:80"}
+	eventually(t, "the onion of a server is not announced", func() bool {
+		st := hub.intro.Status()
+		return len(st.Announcements) == 1 && slices.Equal(st.Announcements[0].Hints, want)
+	})
+
+	if port, err = freePort(); err != nil {
+		t.Fatal(err)
+	}
+	_, id, lines = torWithDirs(t)
+	late := create(t, introducerNode)
+	if err := os.WriteFile(filepath.Join(late, "tahoe.cfg"), fmt.Appendf(nil, "[node]\ntub.port = tcp:%d\ntub.location = tcp:127.0.0.1:%d%s%s", port, port, onion, lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := readFile(t, late, config.IntroducerFURLFile)
+	start(t, late, Options{})
+	eventually(t, "introducer.furl does not have the onion", func() bool {
+		return strings.Contains(readFile(t, late, config.IntroducerFURLFile), ",tor:"+id+".onion:80/")
+	})
+	if now := readFile(t, late, config.IntroducerFURLFile); now[strings.LastIndexByte(now, '/'):] != before[strings.LastIndexByte(before, '/'):] {
+		t.Error("the introducer's secret has changed")
 	}
 }

@@ -52,7 +52,7 @@ var addresses = []blot{
 	{regexp.MustCompile(`(?i)\b[a-z2-7]{56}\.onion(:\d+)?\b`), "[onion]"},
 	{regexp.MustCompile(`\b[1-9]\d{0,2}(\.\d{1,3}){3}(:\d+)?\b`), "[address]"},
 	{regexp.MustCompile(`(?i)\[?([0-9a-f]{1,4}(:[0-9a-f]{1,4})*)?::[0-9a-f:.]*(%\w+)?\]?(:\d+)?|\[?\b([0-9a-f]{1,4}:){7}[0-9a-f]{1,4}\b\]?(:\d+)?`), "[address]"},
-	{regexp.MustCompile(`(?i)\btcp:[a-z0-9.-]+:\d+\b`), "[address]"},
+	{regexp.MustCompile(`(?i)\b(tcp|tor):[a-z0-9.-]+:\d+\b`), "[address]"},
 	{regexp.MustCompile(`\blookup [^\s:]+`), "lookup [name]"},
 }
 
