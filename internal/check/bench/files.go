@@ -92,21 +92,41 @@ type timings struct {
 	r     *rig
 	names []string
 	runs  map[string][]time.Duration
+	cpu   map[string][3]time.Duration // client, servers, strangers: of all runs
+	last  [3]time.Duration
 }
 
-func (r *rig) timings() *timings { return &timings{r: r, runs: map[string][]time.Duration{}} }
+func (r *rig) timings() *timings {
+	t := &timings{r: r, runs: map[string][]time.Duration{}, cpu: map[string][3]time.Duration{}}
+	t.begin()
+	return t
+}
 
+// begin is where the processors' time of the next run counts from.
+func (t *timings) begin() {
+	t.last = [3]time.Duration{t.r.clientCPU(), t.r.serverCPU(), busy() - ownCPU()}
+}
+
+// add notes a run, which has just ended.
 func (t *timings) add(name string, took time.Duration) {
 	if t.runs[name] == nil {
 		t.names = append(t.names, name)
 	}
 	t.runs[name] = append(t.runs[name], took)
+	before := t.last
+	t.begin()
+	used := t.cpu[name]
+	client, servers := t.last[0]-before[0], t.last[1]-before[1]
+	t.cpu[name] = [3]time.Duration{used[0] + client, used[1] + servers, used[2] + t.last[2] - before[2] - client - servers}
 }
 
 // rows prints the medians.
 func (t *timings) rows(target map[string]float64) {
 	for _, name := range t.names {
-		t.r.b.out.add(row{name: name, got: median(t.runs[name]).Seconds(), unit: "s", target: target[name], note: spellMS(t.runs[name])})
+		n := float64(len(t.runs[name]))
+		cpu := t.cpu[name]
+		t.r.b.out.add(row{name: name, got: median(t.runs[name]).Seconds(), unit: "s", target: target[name],
+			note: fmt.Sprintf("%s; processor time of a run: client %.0f, servers %.0f, strangers %.0f ms", spellMS(t.runs[name]), ms(cpu[0])/n, ms(cpu[1])/n, ms(cpu[2])/n)})
 	}
 }
 
