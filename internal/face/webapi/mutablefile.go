@@ -1,7 +1,6 @@
 package webapi
 
 import (
-	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -51,12 +50,9 @@ func (r *received) contents() ([]byte, error) {
 		return nil, errorf(http.StatusRequestEntityTooLarge, "At most %d bytes can be written into a mutable file at once. "+
 			"Larger ones can be written piece by piece, with offset=.", maxMutable)
 	}
-	var b bytes.Buffer
-	b.Grow(int(r.Size()))
-	if _, err := io.Copy(&b, r.Spool); err != nil {
-		return nil, err
-	}
-	return b.Bytes(), nil
+	data := make([]byte, r.Size())
+	_, err := io.ReadFull(r.Spool, data)
+	return data, err
 }
 
 // createMutable stores a received file as a new mutable one.

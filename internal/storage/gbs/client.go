@@ -149,7 +149,7 @@ func (c *Client) Allocate(ctx context.Context, si storage.Index, nums []storage.
 		method:  "POST",
 		path:    path{res: resIndex, si: si},
 		secrets: append(leaseSecrets(ls), secretValue{uploadSecret, secret}),
-		message: encode(&allocateRequest{&asked, &length}),
+		message: [][]byte{encode(&allocateRequest{&asked, &length})},
 	}
 	var got allocateAnswer
 	a := &storage.Allocation{Writers: make(map[storage.ShareNum]storage.ShareWriter)}
@@ -196,15 +196,15 @@ type request struct {
 	path    path
 	secrets []secretValue
 	header  map[string]string
-	message []byte // CBOR body
-	data    []byte // share data as body, instead
-	answer  int64  // the most bytes of a message in answer; 0: maxAnswer
-	once    bool   // the server must not get it twice
+	message [][]byte // CBOR body, in pieces
+	data    []byte   // share data as body, instead
+	answer  int64    // the most bytes of a message in answer; 0: maxAnswer
+	once    bool     // the server must not get it twice
 }
 
 // timeout is for the whole of a call: Call for each megabyte either way.
 func (c *Client) timeout(req request) time.Duration {
-	bytes := int64(len(req.message)) + max(0, req.answer-maxAnswer)
+	bytes := (&loan{p: req.message}).size() + max(0, req.answer-maxAnswer)
 	return c.cfg.Timeouts.Call * time.Duration(1+bytes/maxBody)
 }
 
@@ -251,7 +251,7 @@ func (c *Client) exchange(ctx context.Context, req request, m message, ok ...int
 // do sends req and returns the answer's header. The caller calls done, after
 // which neither the body nor req.data is touched. ctx has the deadline.
 func (c *Client) do(ctx context.Context, req request) (resp *http.Response, done func(), err error) {
-	body := &loan{p: req.data}
+	body := &loan{p: [][]byte{req.data}}
 	if req.message != nil {
 		body.p = req.message
 	}
@@ -259,8 +259,8 @@ func (c *Client) do(ctx context.Context, req request) (resp *http.Response, done
 	if err != nil {
 		return nil, nil, fmt.Errorf("making a request: %w", err)
 	}
-	if len(body.p) > 0 {
-		hr.Body, hr.ContentLength = body.reader(), int64(len(body.p))
+	if size := body.size(); size > 0 {
+		hr.Body, hr.ContentLength = body.reader(), size
 		hr.GetBody = func() (io.ReadCloser, error) { return body.reader(), nil }
 	}
 	hr.Header = http.Header{

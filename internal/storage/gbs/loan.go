@@ -12,9 +12,17 @@ var errLoanOver = errors.New("the request is over")
 // may go on reading a body after the call has returned, when the caller has
 // its buffer back.
 type loan struct {
-	p    []byte
+	p    [][]byte     // one after another
 	mu   sync.RWMutex // guards below; held while p is read
 	over bool
+}
+
+// size is how many bytes are lent.
+func (l *loan) size() (n int64) {
+	for _, p := range l.p {
+		n += int64(len(p))
+	}
+	return n
 }
 
 // end returns once nobody reads p any more, nor will.
@@ -28,8 +36,9 @@ func (l *loan) end() {
 func (l *loan) reader() io.ReadCloser { return &loanReader{loan: l} }
 
 type loanReader struct {
-	loan *loan
-	at   int
+	loan  *loan
+	piece int
+	at    int // in the piece
 }
 
 // Read copies the next bytes out of the loan.
@@ -39,11 +48,18 @@ func (r *loanReader) Read(p []byte) (int, error) {
 	if r.loan.over {
 		return 0, errLoanOver
 	}
-	if r.at == len(r.loan.p) {
+	n := 0
+	for n < len(p) && r.piece < len(r.loan.p) {
+		piece := r.loan.p[r.piece]
+		m := copy(p[n:], piece[r.at:])
+		n, r.at = n+m, r.at+m
+		if r.at == len(piece) {
+			r.piece, r.at = r.piece+1, 0
+		}
+	}
+	if n == 0 && r.piece == len(r.loan.p) {
 		return 0, io.EOF
 	}
-	n := copy(p, r.loan.p[r.at:])
-	r.at += n
 	return n, nil
 }
 

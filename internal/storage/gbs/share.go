@@ -214,7 +214,7 @@ func (r shareReader) ReportCorrupt(ctx context.Context, reason string) error {
 	if r.path.res == resSlotShare {
 		corrupt.res = resSlotCorrupt
 	}
-	req := request{method: "POST", path: corrupt, message: encode(&corruptRequest{&reason})}
+	req := request{method: "POST", path: corrupt, message: [][]byte{encode(&corruptRequest{&reason})}}
 	if _, err := r.c.exchange(ctx, req, nil, codeOK); err != nil {
 		return fmt.Errorf("reporting %s as corrupt: %w", r.path.shareName(), err)
 	}

@@ -148,7 +148,7 @@ func (c *Client) testAndWrite(ctx context.Context, si storage.Index, we storage.
 		method:  "POST",
 		path:    path{res: resSlot, si: si},
 		secrets: append(leaseSecrets(ls), secretValue{writeEnabler, redact.New(string(enabler[:]))}),
-		message: m.encode(),
+		message: m.pieces(),
 		answer:  worstAnswer(m.spans) + maxAnswer,
 		once:    true,
 	}

@@ -130,36 +130,47 @@ func scanSpan(s *scanner) (p storage.Span) {
 	return p
 }
 
-// encode writes the message. No number in it is negative.
-func (m *slotRequest) encode() []byte {
-	b := make([]byte, 0, m.dataSize()+1024)
-	b = appendHead(b, majorMap, 2)
-	b = appendText(b, slotRequestKeys[0])
-	b = appendHead(b, majorMap, uint64(len(m.writes)))
+// maxCopied is the longest byte string that is copied into a message; longer
+// ones are pieces of their own.
+const maxCopied = 4 << 10
+
+// pieces writes the message, as pieces that belong together. Long byte strings
+// are not copied. No number in it is negative.
+func (m *slotRequest) pieces() [][]byte {
+	w := &pieceWriter{}
+	w.b = appendHead(w.b, majorMap, 2)
+	w.b = appendText(w.b, slotRequestKeys[0])
+	w.b = appendHead(w.b, majorMap, uint64(len(m.writes)))
 	for _, num := range slices.Sorted(maps.Keys(m.writes)) {
-		b = appendHead(b, majorUint, uint64(num))
-		b = appendSlotWrite(b, m.writes[num])
+		w.b = appendHead(w.b, majorUint, uint64(num))
+		w.slotWrite(m.writes[num])
 	}
-	b = appendText(b, slotRequestKeys[1])
-	b = appendHead(b, majorArray, uint64(len(m.spans)))
+	w.b = appendText(w.b, slotRequestKeys[1])
+	w.b = appendHead(w.b, majorArray, uint64(len(m.spans)))
 	for _, s := range m.spans {
-		b = appendNumbers(appendHead(b, majorMap, 2), slotSpanKeys, s.Off, s.Len)
+		w.b = appendNumbers(appendHead(w.b, majorMap, 2), slotSpanKeys, s.Off, s.Len)
 	}
-	return b
+	return append(w.done, w.b)
 }
 
-// dataSize is about how long the message is.
-func (m *slotRequest) dataSize() int {
-	n := 0
-	for _, w := range m.writes {
-		for _, t := range w.Tests {
-			n += len(t.Specimen) + 64
-		}
-		for _, p := range w.Writes {
-			n += len(p.Data) + 32
-		}
+// encode writes the message as one.
+func (m *slotRequest) encode() []byte { return slices.Concat(m.pieces()...) }
+
+// pieceWriter collects a message.
+type pieceWriter struct {
+	done [][]byte
+	b    []byte // comes after done
+}
+
+// bytes writes a byte string.
+func (w *pieceWriter) bytes(p []byte) {
+	if len(p) <= maxCopied {
+		w.b = appendBytes(w.b, p)
+		return
 	}
-	return n
+	w.b = appendHead(w.b, majorBytes, uint64(len(p)))
+	w.done = append(w.done, w.b, p)
+	w.b = nil
 }
 
 // patches is how many writes there are in all.
@@ -171,25 +182,28 @@ func (m *slotRequest) patches() int {
 	return n
 }
 
-func appendSlotWrite(b []byte, w storage.SlotWrite) []byte {
-	b = appendHead(b, majorMap, 3)
-	b = appendText(b, slotWriteKeys[0])
-	b = appendHead(b, majorArray, uint64(len(w.Tests)))
-	for _, t := range w.Tests {
-		b = appendNumbers(appendHead(b, majorMap, 3), slotTestKeys, t.Off, t.Len)
-		b = appendBytes(appendText(b, slotTestKeys[2]), t.Specimen)
+func (w *pieceWriter) slotWrite(sw storage.SlotWrite) {
+	w.b = appendHead(w.b, majorMap, 3)
+	w.b = appendText(w.b, slotWriteKeys[0])
+	w.b = appendHead(w.b, majorArray, uint64(len(sw.Tests)))
+	for _, t := range sw.Tests {
+		w.b = appendNumbers(appendHead(w.b, majorMap, 3), slotTestKeys, t.Off, t.Len)
+		w.b = appendText(w.b, slotTestKeys[2])
+		w.bytes(t.Specimen)
 	}
-	b = appendText(b, slotWriteKeys[1])
-	b = appendHead(b, majorArray, uint64(len(w.Writes)))
-	for _, p := range w.Writes {
-		b = appendNumbers(appendHead(b, majorMap, 2), slotPatchKeys, p.Off)
-		b = appendBytes(appendText(b, slotPatchKeys[1]), p.Data)
+	w.b = appendText(w.b, slotWriteKeys[1])
+	w.b = appendHead(w.b, majorArray, uint64(len(sw.Writes)))
+	for _, p := range sw.Writes {
+		w.b = appendNumbers(appendHead(w.b, majorMap, 2), slotPatchKeys, p.Off)
+		w.b = appendText(w.b, slotPatchKeys[1])
+		w.bytes(p.Data)
 	}
-	b = appendText(b, slotWriteKeys[2])
-	if w.NewLength == nil {
-		return append(b, cborNull)
+	w.b = appendText(w.b, slotWriteKeys[2])
+	if sw.NewLength == nil {
+		w.b = append(w.b, cborNull)
+		return
 	}
-	return appendHead(b, majorUint, uint64(*w.NewLength))
+	w.b = appendHead(w.b, majorUint, uint64(*sw.NewLength))
 }
 
 // appendNumbers writes the first keys with numbers for values.
