@@ -24,18 +24,14 @@ type CheckOptions struct {
 
 // CheckResult is what a check found.
 type CheckResult struct {
-	Index    storage.Index
+	SI       storage.Index
 	Verified bool // every byte was read
-	// Version is the newest that can be rebuilt. If there is none it is the
-	// newest seen, and zero if no share was found.
-	Version ssk.Version
 	// Versions are all that were seen, with the number of their distinct good
 	// shares, newest first.
 	Versions []Seen
-	// Sharemap has the servers, sorted, that hold each share of Version.
-	Sharemap map[storage.ShareNum][]string
-	// Wrong is the number of shares of other versions.
-	Wrong int
+	// Sharemap has the servers, sorted, that hold each good share of each
+	// version.
+	Sharemap map[ssk.Version]map[storage.ShareNum][]string
 	// Corrupt are the shares that were found damaged, by number and server.
 	Corrupt []CorruptShare
 	// Servers were asked, in permuted order. One whose Err is set did not
@@ -50,34 +46,68 @@ type CorruptShare struct {
 	What   string
 }
 
-// Good is the number of distinct good shares of Version.
-func (r *CheckResult) Good() int { return len(r.Sharemap) }
+// Best is the newest version that can be rebuilt. If there is none it is the
+// newest seen, and zero if no share was found.
+func (r *CheckResult) Best() (v ssk.Version, recoverable bool) {
+	if v, ok := best(r.Versions); ok {
+		return v, true
+	}
+	if len(r.Versions) > 0 {
+		v = r.Versions[0].Version
+	}
+	return v, false
+}
 
-// RecoverableVersions counts the versions of which there are enough shares.
-func (r *CheckResult) RecoverableVersions() (n int) {
+// Count says of how many versions there are enough shares, and of how many
+// not.
+func (r *CheckResult) Count() (recoverable, unrecoverable int) {
 	for _, s := range r.Versions {
 		if s.Shares >= s.Version.K {
-			n++
+			recoverable++
+		} else {
+			unrecoverable++
+		}
+	}
+	return recoverable, unrecoverable
+}
+
+// Good is the number of distinct good shares of the best version.
+func (r *CheckResult) Good() int {
+	v, _ := r.Best()
+	return len(r.Sharemap[v])
+}
+
+// Wrong is the number of shares of other versions.
+func (r *CheckResult) Wrong() (n int) {
+	best, _ := r.Best()
+	for v, shares := range r.Sharemap {
+		for _, servers := range shares {
+			if v != best {
+				n += len(servers)
+			}
 		}
 	}
 	return n
 }
 
-// UnrecoverableVersions counts those of which there are not.
-func (r *CheckResult) UnrecoverableVersions() int { return len(r.Versions) - r.RecoverableVersions() }
-
 // Recoverable reports whether some version can be read.
-func (r *CheckResult) Recoverable() bool { return r.RecoverableVersions() > 0 }
+func (r *CheckResult) Recoverable() bool {
+	_, ok := r.Best()
+	return ok
+}
 
 // Healthy reports whether every share of one version is there, and none of
 // any other.
 func (r *CheckResult) Healthy() bool {
-	return len(r.Versions) == 1 && r.Recoverable() && r.Good() == r.Version.N
+	v, ok := r.Best()
+	return ok && len(r.Versions) == 1 && r.Good() == v.N
 }
 
+// holdings are the good shares of the best version by server.
 func (r *CheckResult) holdings() map[string][]storage.ShareNum {
 	held := map[string][]storage.ShareNum{}
-	for num, servers := range r.Sharemap {
+	v, _ := r.Best()
+	for num, servers := range r.Sharemap[v] {
 		for _, s := range servers {
 			held[s] = append(held[s], num)
 		}
@@ -85,7 +115,7 @@ func (r *CheckResult) holdings() map[string][]storage.ShareNum {
 	return held
 }
 
-// Hosts is the number of servers with good shares of Version.
+// Hosts is the number of servers with good shares of the best version.
 func (r *CheckResult) Hosts() int { return len(r.holdings()) }
 
 // Happy is the servers of happiness that these shares make.
@@ -109,7 +139,7 @@ func (r *CheckResult) Summary() string {
 		return "Healthy"
 	}
 	var why []string
-	switch n := r.RecoverableVersions(); {
+	switch n, _ := r.Count(); {
 	case len(r.Versions) == 0:
 		why = append(why, "no share was found")
 	case n == 0:
@@ -117,10 +147,10 @@ func (r *CheckResult) Summary() string {
 	case n > 1:
 		why = append(why, fmt.Sprintf("%d versions can be rebuilt", n))
 	}
-	if n := r.UnrecoverableVersions(); n > 0 && r.Recoverable() {
+	if some, n := r.Count(); n > 0 && some > 0 {
 		why = append(why, fmt.Sprintf("%d versions cannot be rebuilt", n))
 	}
-	if v := r.Version; r.Good() < v.N {
+	if v, _ := r.Best(); r.Good() < v.N {
 		why = append(why, fmt.Sprintf("version %d has %d shares (enc %d-of-%d)", v.Seqnum, r.Good(), v.K, v.N))
 	}
 	return "Not Healthy: " + strings.Join(why, ", ")
@@ -146,7 +176,7 @@ func (c *Client) Check(ctx context.Context, cap caps.Cap, o CheckOptions, tr *Tr
 	if err := s.runToEnd(ctx); err != nil {
 		return nil, err
 	}
-	ch := &check{survey: s, o: o, result: &CheckResult{Index: f.o.si, Verified: o.Verify, Sharemap: map[storage.ShareNum][]string{}}}
+	ch := &check{survey: s, o: o, result: &CheckResult{SI: f.o.si, Verified: o.Verify, Sharemap: map[ssk.Version]map[storage.ShareNum][]string{}}}
 	ch.result.Servers = make([]ServerReport, len(s.peers))
 	turns := make(chan struct{}, verifying)
 	var asking sync.WaitGroup
@@ -254,58 +284,18 @@ func (ch *check) conclude() {
 		t.add(h.version, h.num)
 	}
 	r.Versions = t.list()
-	var ok bool
-	if r.Version, ok = best(r.Versions); !ok && len(r.Versions) > 0 {
-		r.Version = r.Versions[0].Version
-	}
 	for _, h := range ch.good {
-		if h.version == r.Version {
-			r.Sharemap[h.num] = append(r.Sharemap[h.num], h.peer.ID)
-		} else {
-			r.Wrong++
+		if r.Sharemap[h.version] == nil {
+			r.Sharemap[h.version] = map[storage.ShareNum][]string{}
 		}
+		r.Sharemap[h.version][h.num] = append(r.Sharemap[h.version][h.num], h.peer.ID)
 	}
-	for _, servers := range r.Sharemap {
-		slices.Sort(servers)
+	for _, shares := range r.Sharemap {
+		for _, servers := range shares {
+			slices.Sort(servers)
+		}
 	}
 	slices.SortFunc(r.Corrupt, func(a, b CorruptShare) int {
 		return cmp.Or(cmp.Compare(a.Num, b.Num), cmp.Compare(a.Server, b.Server))
-	})
-}
-
-// NewerError says that a repair would put an older version above a newer one,
-// of which too few shares can be had now.
-type NewerError struct{ Version, Newer ssk.Version }
-
-// Error says what can be done.
-func (e *NewerError) Error() string {
-	return fmt.Sprintf("version %d can be restored, but a newer one, %d, exists and would be given up; try again when more servers are connected, or force the repair", e.Version.Seqnum, e.Newer.Seqnum)
-}
-
-// Repair writes the newest version that can be read anew, as a version of its
-// own: shares that are missing, damaged or of other versions are replaced.
-// *NewerError, unless force, when shares of a newer version exist.
-func (f *File) Repair(ctx context.Context, force bool, tr *Trace) error {
-	if _, err := f.writable(); err != nil {
-		return err
-	}
-	if err := f.o.lock(ctx); err != nil {
-		return err
-	}
-	defer f.o.unlock()
-	return f.retry(ctx, func() error {
-		s, err := f.surveyToWrite(ctx, tr)
-		if err != nil {
-			return err
-		}
-		text, v, s, err := s.read(ctx)
-		if err != nil {
-			return err
-		}
-		m := s.view()
-		if newest := m.versions()[0].Version; newest.Compare(v) > 0 && !force {
-			return &NewerError{v, newest}
-		}
-		return f.overwrite(ctx, m, text, tr)
 	})
 }

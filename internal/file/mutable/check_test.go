@@ -88,7 +88,7 @@ func TestCheckAndRepair(t *testing.T) {
 					if err != nil {
 						t.Errorf("repair: %v", err)
 					}
-					if r := mustCheck(t, c, *f.write, CheckOptions{Verify: true}); !r.Healthy() || r.Happy() != 10 || r.Hosts() != 10 || r.Wrong != 0 {
+					if r := mustCheck(t, c, *f.write, CheckOptions{Verify: true}); !r.Healthy() || r.Happy() != 10 || r.Hosts() != 10 || r.Wrong() != 0 {
 						t.Errorf("after the repair: %s, %+v", r.Summary(), r)
 					}
 					mustRead(t, f, want)

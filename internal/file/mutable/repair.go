@@ -1,0 +1,45 @@
+package mutable
+
+import (
+	"context"
+	"fmt"
+
+	"tahoe-go/internal/format/ssk"
+)
+
+// NewerError says that a repair would put an older version above a newer one,
+// of which too few shares can be had now.
+type NewerError struct{ Version, Newer ssk.Version }
+
+// Error says what can be done.
+func (e *NewerError) Error() string {
+	return fmt.Sprintf("version %d can be restored, but a newer one, %d, exists and would be given up; try again when more servers are connected, or force the repair", e.Version.Seqnum, e.Newer.Seqnum)
+}
+
+// Repair writes the newest version that can be read anew, as a version of its
+// own: shares that are missing, damaged or of other versions are replaced.
+// *NewerError, unless force, when shares of a newer version exist.
+func (f *File) Repair(ctx context.Context, force bool, tr *Trace) error {
+	if _, err := f.writable(); err != nil {
+		return err
+	}
+	if err := f.o.lock(ctx); err != nil {
+		return err
+	}
+	defer f.o.unlock()
+	return f.retry(ctx, func() error {
+		s, err := f.surveyToWrite(ctx, tr)
+		if err != nil {
+			return err
+		}
+		text, v, s, err := s.read(ctx)
+		if err != nil {
+			return err
+		}
+		m := s.view()
+		if newest := m.versions()[0].Version; newest.Compare(v) > 0 && !force {
+			return &NewerError{v, newest}
+		}
+		return f.overwrite(ctx, m, text, tr)
+	})
+}
