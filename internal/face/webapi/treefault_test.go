@@ -59,7 +59,7 @@ func TestMutableConflict(t *testing.T) {
 		g.send(t, "PUT", "/uri/"+text, "ours again", 200) // though the gateway remembers its own first version
 		time.Sleep(time.Minute)                           // what is remembered is not relied on after a while
 		for _, s := range g.grid.faults {
-			s.Next(faultstore.TestAndWrite, faultstore.Fault{Delay: 5 * time.Second})
+			s.Next(faultstore.TestAndWrite, faultstore.Fault{}, faultstore.Fault{Delay: 5 * time.Second}) // the first asks only
 		}
 		timer := time.AfterFunc(time.Second, func() { overwrite("theirs again") })
 		defer timer.Stop()
