@@ -118,7 +118,7 @@ func (a *app) putPlace(name, where string, f *storeFlags) (webclient.Place, erro
 		return webclient.Place{}, nil
 	}
 	if _, path, found := strings.Cut(where, ":"); strings.HasPrefix(where, "/") || found && !isAddress(where) && strings.HasPrefix(path, "/") {
-		return webclient.Place{}, fail("try again, perhaps with "+quoteName(strings.Replace(where, "/", "", 1)), "a name on the grid must not begin with a slash")
+		return webclient.Place{}, fail("try again, perhaps with "+quoteName(redactWord(strings.Replace(where, "/", "", 1))), "a name on the grid must not begin with a slash")
 	}
 	r, err := a.remote(f, where)
 	if err != nil {

@@ -70,7 +70,7 @@ func hasCapPrefix(word string) bool {
 // remote reads one. The default alias serves words without one.
 func (a *app) remote(f *storeFlags, word string) (remote, error) {
 	if !utf8.ValidString(word) {
-		return remote{}, fail("", "%q is not UTF-8, as the names on the grid are", word)
+		return remote{}, fail("", "%q is not UTF-8, as the names on the grid are", redactWord(word))
 	}
 	word = strings.Trim(word, " ")
 	switch {
