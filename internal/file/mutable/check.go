@@ -281,7 +281,7 @@ func (ch *check) verify(ctx context.Context, h *holding) error {
 func (ch *check) conclude() {
 	r, t := ch.result, tally{}
 	for _, h := range ch.good {
-		t.add(h.version, h.num)
+		t.see(h.version, h.num, true, true)
 	}
 	r.Versions = t.list()
 	for _, h := range ch.good {

@@ -12,6 +12,10 @@ import (
 // ErrNotWritable: the file's cap does not permit changing it.
 var ErrNotWritable = errors.New("the cap permits reading only")
 
+// ErrTooLarge: the contents are more than MaxWrite, which is what is held in
+// memory at most. Such files are read by ReadRange and changed by WriteAt.
+var ErrTooLarge = errors.New("more than is read or written at once")
+
 // errSlow is why a server that keeps everybody waiting takes no part.
 var errSlow = errors.New("no answer while the other servers had answered")
 

@@ -41,7 +41,8 @@ type known struct {
 type held struct {
 	check   []byte // its first bytes, on which writes are conditional
 	version ssk.Version
-	good    bool // version is proven
+	proven  bool // version is
+	good    bool // and the share, as far as is known
 }
 
 // damage is a share that was reported to its server.
@@ -234,6 +235,14 @@ func (o *object) newestSeen() ssk.Version {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.newest
+}
+
+// damaged reports whether a share was found damaged before, which its start
+// need not show.
+func (o *object) damaged(d damage) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.reported[d]
 }
 
 // firstReport reports whether d has not been told to its server yet.

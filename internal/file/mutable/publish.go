@@ -37,9 +37,7 @@ func (m *view) versions() []Seen {
 	t := tally{}
 	for _, k := range m.known {
 		for num, h := range k.shares {
-			if h.good {
-				t.add(h.version, num)
-			}
+			t.see(h.version, num, h.proven, h.good)
 		}
 	}
 	return t.list()
@@ -91,6 +89,9 @@ type written struct {
 
 // publishWhole encodes data and publishes it.
 func (f *File) publishWhole(ctx context.Context, m *view, what ssk.Config, data []byte, tr *Trace) error {
+	if len(data) > MaxWrite {
+		return fmt.Errorf("writing %d bytes: %w", len(data), ErrTooLarge)
+	}
 	start := time.Now()
 	e, err := ssk.Encode(ctx, what, bytes.NewReader(data), int64(len(data)))
 	if err != nil {
@@ -232,7 +233,7 @@ func (p *publication) sendOne(peer storage.Peer, nums []storage.ShareNum, writes
 		o.forgetServer(peer.ID)
 	} else {
 		for _, num := range nums {
-			o.wrote(peer.ID, num, held{check: p.check[num], version: p.version, good: true})
+			o.wrote(peer.ID, num, held{check: p.check[num], version: p.version, proven: true, good: true})
 		}
 	}
 	err = r.err
@@ -455,6 +456,7 @@ func (f *File) overwrite(ctx context.Context, m *view, src []byte, tr *Trace) er
 	if err != nil {
 		return err
 	}
+	seqnum = max(seqnum, f.o.newestSeen().Seqnum+1) // servers that are away may hold that
 	what := ssk.Config{Key: key, MDMF: like.MDMF, K: like.K, N: like.N, Seqnum: seqnum, Random: f.c.c.Random}
 	return f.publishWhole(ctx, m, what, src, tr)
 }

@@ -437,6 +437,9 @@ func (r *retrieval) decode(first int64, count int, got map[storage.ShareNum][]ss
 
 // whole reads all segments into one buffer.
 func (r *retrieval) whole(ctx context.Context) ([]byte, error) {
+	if r.v.Size > MaxWrite { // whoever has the write cap may claim any size
+		return nil, fmt.Errorf("reading %d bytes: %w", r.v.Size, ErrTooLarge)
+	}
 	text := make([]byte, r.v.Size, r.v.Size+int64(r.v.K)) // the last segment may decode to more
 	ctx, cancel := context.WithCancel(ctx)
 	defer r.wg.Wait()

@@ -288,6 +288,43 @@ func TestTooFewOfTheNewest(t *testing.T) {
 	})
 }
 
+// Enough shares of the newest version, but too many are damaged where only
+// reading shows it: the one before is read.
+func TestNewestIsDamaged(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g := newGrid(t, 10)
+		f := mustCreate(t, newClient(t, g, 3, 10), false, content(100_000))
+		old := g.snapshot(t, f.o.si)
+		if err := f.Overwrite(t.Context(), content(100_001), nil); err != nil {
+			t.Fatal(err)
+		}
+		order := g.order(f.o.si)
+		for _, i := range order[:4] {
+			for num, data := range old[i] {
+				g.plant(t, f, i, num, data)
+			}
+		}
+		for _, i := range order[4:8] {
+			for num := range old[i] {
+				g.stores[i].Change(f.o.si, num, func(b []byte) { b[5000] ^= 1 })
+			}
+		}
+		for _, cap := range []caps.Cap{*f.write, f.write.Read()} {
+			told := 0
+			tr := &Trace{Older: func(v, newer ssk.Version, have int) { told = have }}
+			other := mustOpen(t, newClient(t, g, 3, 10), cap)
+			got, v, err := other.Read(t.Context(), tr)
+			if err != nil || !bytes.Equal(got, content(100_000)) || v.Seqnum != 1 || told != 2 {
+				t.Errorf("read %d bytes of version %d, told of %d shares of a newer one: %v", len(got), v.Seqnum, told, err)
+			}
+		}
+		if err := f.Overwrite(t.Context(), content(5), nil); err != nil {
+			t.Fatal(err)
+		}
+		g.only(t, f, mustRead(t, f, content(5)).Seqnum, 10)
+	})
+}
+
 // A publish that dies in the middle loses nothing: the old version or the new
 // is there, and the next write puts all right.
 func TestFailureInMidPublish(t *testing.T) {

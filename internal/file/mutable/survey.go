@@ -29,10 +29,14 @@ type holding struct {
 	check   []byte     // its first bytes, as on the server
 	share   *ssk.Share // nil: err says why it is of no use
 	version ssk.Version
+	proven  bool // version is; so it is of shares damaged elsewhere
 	err     error
 	took    time.Duration // the server's answer
 	late    int           // how often it kept a reader waiting; guarded by retrieval.mu
 }
+
+// damage names the share as it is on the server now.
+func (h *holding) damage() damage { return damage{h.peer.ID, h.num, string(h.check)} }
 
 // answer is a server's to a survey.
 type answer struct {
@@ -225,7 +229,13 @@ func (s *survey) askOne(peer storage.Peer, likely []storage.ShareNum, one bool) 
 		h := &holding{num: num, peer: peer, check: head[:min(len(head), ssk.MaxCheckstring)], took: a.took}
 		share, err := o.file.Open(ctx, slot{peer.Server, o.si, num}, num, head)
 		if err == nil {
-			h.share, h.version = share, share.Version()
+			h.version, h.proven = share.Version(), true
+		}
+		if err == nil && o.damaged(h.damage()) {
+			err = &ssk.CorruptError{Share: num, What: "damaged when it was read before"}
+		}
+		if err == nil {
+			h.share = share
 		} else {
 			h.err = err
 			s.f.drop(h, err, s.tr)
@@ -352,9 +362,7 @@ func (s *survey) versions() []Seen {
 	t := tally{}
 	for _, a := range s.got {
 		for _, h := range a.shares {
-			if h.share != nil {
-				t.add(h.version, h.num)
-			}
+			t.see(h.version, h.num, h.proven, h.share != nil)
 		}
 	}
 	return t.list()
@@ -372,11 +380,17 @@ func (s *survey) newer(v ssk.Version) bool {
 // tally counts the distinct shares of each version.
 type tally map[ssk.Version]map[storage.ShareNum]bool
 
-func (t tally) add(v ssk.Version, num storage.ShareNum) {
+// see takes in a share of a version that is proven, or not; good or not.
+func (t tally) see(v ssk.Version, num storage.ShareNum, proven, good bool) {
+	if !proven {
+		return
+	}
 	if t[v] == nil {
 		t[v] = map[storage.ShareNum]bool{}
 	}
-	t[v][num] = true
+	if good {
+		t[v][num] = true
+	}
 }
 
 // list is sorted, newest first.
@@ -431,7 +445,7 @@ func (s *survey) view() *view {
 func (a *answer) known() *known {
 	k := &known{at: a.asked, shares: map[storage.ShareNum]held{}}
 	for _, h := range a.shares {
-		k.shares[h.num] = held{check: h.check, version: h.version, good: h.share != nil}
+		k.shares[h.num] = held{check: h.check, version: h.version, proven: h.proven, good: h.share != nil}
 	}
 	return k
 }
@@ -472,7 +486,7 @@ func (s *survey) notEnough() *UnrecoverableError {
 func (f *File) drop(h *holding, why error, tr *Trace) {
 	tr.dropped(h.peer.ID, h.num, why)
 	bad, damaged := errors.AsType[*ssk.CorruptError](why)
-	if !damaged || !f.o.firstReport(damage{h.peer.ID, h.num, string(h.check)}) {
+	if !damaged || !f.o.firstReport(h.damage()) {
 		return
 	}
 	f.c.c.Log.Warn("share is damaged", "server", h.peer.ID, "si", f.o.si.Short(), "shnum", h.num, "what", bad.What)

@@ -12,7 +12,8 @@ import (
 )
 
 // MaxWrite is the most bytes that one write may make of a file's contents, or
-// may add to them: they are held in memory, and n/k times as much.
+// may add to them: they are held in memory, and n/k times as much. Read and
+// Modify return no more either.
 const MaxWrite = 1 << 30
 
 // WriteAt puts p at off, as far past the end as need be: a gap is filled with
@@ -44,7 +45,7 @@ func (f *File) writeAt(ctx context.Context, p []byte, off int64, tr *Trace) erro
 	}
 	u := &update{survey: s, v: v, p: p, off: off, size: max(v.Size, off+int64(len(p)))}
 	if u.size > max(v.Size, off)+MaxWrite || u.size-v.Size > MaxWrite {
-		return fmt.Errorf("writing %d bytes at %d of a file of %d: more than %d bytes at once", len(p), off, v.Size, MaxWrite)
+		return fmt.Errorf("writing %d bytes at %d of a file of %d: %w", len(p), off, v.Size, ErrTooLarge)
 	}
 	if u.fits() {
 		err := u.run(ctx)
@@ -53,7 +54,7 @@ func (f *File) writeAt(ctx context.Context, p []byte, off int64, tr *Trace) erro
 		}
 	}
 	if u.size > MaxWrite {
-		return fmt.Errorf("the file of %d bytes has shares missing or of other versions, and is too large to be written whole: repair it first", v.Size)
+		return fmt.Errorf("the file of %d bytes has shares missing or of other versions, and is too large to be written whole: %w", v.Size, ErrTooLarge)
 	}
 	return s.modify(ctx, func(old []byte) ([]byte, error) { return splice(old, p, off), nil })
 }
@@ -126,7 +127,8 @@ func (u *update) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotInPlace, err)
 	}
-	what := ssk.Config{Key: key, MDMF: true, K: u.v.K, N: u.v.N, Seqnum: u.v.Seqnum + 1, Random: f.c.c.Random}
+	seqnum := max(u.v.Seqnum, f.o.newestSeen().Seqnum) + 1
+	what := ssk.Config{Key: key, MDMF: true, K: u.v.K, N: u.v.N, Seqnum: seqnum, Random: f.c.c.Random}
 	up, err := ssk.NewUpdate(what, u.v, <-leaves, u.size)
 	if err != nil {
 		if ctx.Err() != nil {
