@@ -1,12 +1,18 @@
 package webapi
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 
+	"tahoe-go/internal/codec/base32"
 	"tahoe-go/internal/file/immutable"
+	"tahoe-go/internal/file/mutable"
 	"tahoe-go/internal/format/caps"
 )
 
@@ -35,104 +41,158 @@ type checkResults struct {
 }
 
 type checkCounts struct {
-	Happiness     int              `json:"count-happiness"`
-	Good          int              `json:"count-shares-good"`
-	Needed        int              `json:"count-shares-needed"`
-	Expected      int              `json:"count-shares-expected"`
-	Hosts         int              `json:"count-good-share-hosts"`
-	CorruptCount  int              `json:"count-corrupt-shares"`
-	Corrupt       [][3]any         `json:"list-corrupt-shares"` // server, storage index, share
-	Responding    []string         `json:"servers-responding"`
-	Sharemap      map[int][]string `json:"sharemap"`
-	Wrong         int              `json:"count-wrong-shares"`
-	Recoverable   int              `json:"count-recoverable-versions"`
-	Unrecoverable int              `json:"count-unrecoverable-versions"`
+	Happiness     int                 `json:"count-happiness"`
+	Good          int                 `json:"count-shares-good"`
+	Needed        int                 `json:"count-shares-needed"`
+	Expected      int                 `json:"count-shares-expected"`
+	Hosts         int                 `json:"count-good-share-hosts"`
+	CorruptCount  int                 `json:"count-corrupt-shares"`
+	Corrupt       [][3]any            `json:"list-corrupt-shares"` // server, storage index, share
+	Responding    []string            `json:"servers-responding"`
+	Sharemap      map[string][]string `json:"sharemap"`
+	Wrong         int                 `json:"count-wrong-shares"`
+	Recoverable   int                 `json:"count-recoverable-versions"`
+	Unrecoverable int                 `json:"count-unrecoverable-versions"`
+}
+
+// checkArgs reads how thorough a check is to be.
+func (q *request) checkArgs() (o immutable.CheckOptions, err error) {
+	if o.Verify, err = q.flag("verify"); err != nil {
+		return o, err
+	}
+	if o.AddLease, err = q.flag("add-lease"); err != nil {
+		return o, err
+	}
+	repair, err := q.flag("repair")
+	if repair {
+		err = notYet("Repairs")
+	}
+	return o, err
 }
 
 // postCheck answers t=check.
 func (h *Handler) postCheck(q *request, root caps.Cap, names []string) error {
-	o := immutable.CheckOptions{}
-	var err error
-	if o.Verify, err = q.flag("verify"); err != nil {
+	o, err := q.checkArgs()
+	if err != nil {
 		return err
-	}
-	if o.AddLease, err = q.flag("add-lease"); err != nil {
-		return err
-	}
-	if repair, err := q.flag("repair"); err != nil {
-		return err
-	} else if repair {
-		return notYet("Repairs")
 	}
 	t, err := h.reach(q, root, names)
 	if err != nil {
 		return err
 	}
-	c, err := h.checkObject(q, t.cap(), o)
+	if typeOf(t.cap()) == unknownType {
+		return errUnknownCap
+	}
+	op := h.ops.begin(checking, q.operationID(), waiting, -1)
+	defer op.end(errFault) // if nothing else has
+	op.object(t.cap())
+	h.c.Grid.Wait(q.r.Context(), h.c.N)
+	op.enter(asking)
+	c, err := h.check(q.r.Context(), t.cap(), o, op)
+	op.end(err)
 	if err != nil {
 		return err
 	}
 	if q.arg("when_done") != "" {
 		return q.done(http.StatusOK, "")
 	}
+	return h.showCheck(q, c)
+}
+
+// showCheck answers with a check's result, in the form that output= names.
+func (h *Handler) showCheck(q *request, c *checked) error {
 	if strings.EqualFold(q.arg("output"), "json") {
 		return q.json("text/plain", c)
 	}
 	return h.render(q, http.StatusOK, "check.html", c.page())
 }
 
-// checkObject asks servers how an object is.
-func (h *Handler) checkObject(q *request, c caps.Cap, o immutable.CheckOptions) (*checked, error) {
-	if c == nil || typeOf(c) == unknownType {
-		return nil, errUnknownCap
+// check asks servers how an object is. op may be nil.
+func (h *Handler) check(ctx context.Context, c caps.Cap, o immutable.CheckOptions, op *operation) (*checked, error) {
+	out := &checked{words: kindWords(c), Results: checkResults{Healthy: true}}
+	if typeOf(c) == unknownType {
+		return out, nil // nobody can tell
 	}
-	v, ok := caps.Verifier(c)
-	if !ok { // it is in its cap
-		return &checked{words: kindWords(c), Results: checkResults{Healthy: true}}, nil
+	file, ok := caps.Verifier(c)
+	if !ok {
+		return out, nil // it is in its cap
 	}
-	file := v
-	if d, ok := v.(caps.Dir); ok {
+	if d, isDir := file.(caps.Dir); isDir {
 		file = d.File()
 	}
-	chk, ok := file.(caps.CHKVerifier)
-	files, can := h.c.Files.(checker)
-	if !ok || !can {
-		return nil, notYet("Checks of mutable files and directories")
+	switch v := file.(type) {
+	case caps.CHKVerifier:
+		files, can := h.c.Files.(checker)
+		if !can {
+			break
+		}
+		r, err := files.Check(ctx, v, o, op.trace())
+		if err != nil {
+			return nil, err
+		}
+		return out.ofFile(r), nil
+	case caps.SSKVerifier:
+		r, err := h.c.Mutable.Check(ctx, v, mutable.CheckOptions{Verify: o.Verify, AddLease: o.AddLease}, op.mutableTrace())
+		if err != nil {
+			return nil, err
+		}
+		return out.ofMutable(r), nil
 	}
-	op := h.ops.begin(checking, q.operationID(), waiting, -1)
-	defer op.end(errFault) // if nothing else has
-	op.object(c)
-	h.c.Grid.Wait(q.r.Context(), h.c.N)
-	op.enter(asking)
-	r, err := files.Check(q.r.Context(), chk, o, op.trace())
-	op.end(err)
-	if err != nil {
-		return nil, err
-	}
-	return h.checkedFile(c, r), nil
+	return nil, notYet("Checks of such objects")
 }
 
-// checkedFile is what a check of an immutable file found.
-func (h *Handler) checkedFile(c caps.Cap, r *immutable.CheckResult) *checked {
-	si := r.Cap.Index.String()
-	n := checkCounts{Happiness: r.Happy(), Good: r.Good(), Needed: r.Cap.K, Expected: r.Cap.N, Hosts: r.Hosts(), CorruptCount: len(r.Corrupt),
-		Corrupt: [][3]any{}, Responding: append([]string{}, r.Responding()...), Sharemap: map[int][]string{}, Recoverable: 1}
+// ofFile is what a check of an immutable file found.
+func (c *checked) ofFile(r *immutable.CheckResult) *checked {
+	n := checkCounts{Happiness: r.Happy(), Good: r.Good(), Needed: r.Cap.K, Expected: r.Cap.N, Hosts: r.Hosts(), Responding: r.Responding(), Recoverable: 1,
+		Sharemap: map[string][]string{}}
 	if !r.Recoverable() {
 		n.Recoverable, n.Unrecoverable = 0, 1
 	}
-	for _, s := range r.Corrupt {
-		n.Corrupt = append(n.Corrupt, [3]any{s.Server, si, int(s.Num)})
-	}
 	for num, servers := range r.Sharemap {
-		n.Sharemap[int(num)] = servers
+		n.Sharemap[strconv.Itoa(int(num))] = servers
 	}
-	good := r.Recoverable()
-	out := &checked{SI: si, Summary: r.Summary(), words: kindWords(c), names: map[string]string{},
-		Results: checkResults{checkCounts: &n, Healthy: r.Healthy(), Recoverable: &good}}
+	c.SI, c.Summary, c.names = r.Cap.Index.String(), r.Summary(), map[string]string{}
+	for _, s := range r.Corrupt {
+		n.Corrupt = append(n.Corrupt, [3]any{s.Server, c.SI, int(s.Num)})
+	}
 	for _, s := range r.Servers {
-		out.names[s.ID] = clean(s.Name)
+		c.names[s.ID] = clean(s.Name)
 	}
-	return out
+	return c.with(n, r.Healthy(), r.Recoverable())
+}
+
+// ofMutable is what a check of a mutable file found. Shares are named with
+// their version, as the Python gateway does.
+func (c *checked) ofMutable(r *mutable.CheckResult) *checked {
+	v, recoverable := r.Best()
+	n := checkCounts{Happiness: r.Happy(), Good: r.Good(), Needed: v.K, Expected: v.N, Hosts: r.Hosts(), Responding: r.Responding(), Wrong: r.Wrong(),
+		Sharemap: map[string][]string{}}
+	n.Recoverable, n.Unrecoverable = r.Count()
+	for v, shares := range r.Sharemap {
+		for num, servers := range shares {
+			n.Sharemap[fmt.Sprintf("seq%d-%s-sh%d", v.Seqnum, base32.Encode(v.Root[:])[:4], num)] = servers
+		}
+	}
+	c.SI, c.Summary, c.names = r.SI.String(), r.Summary(), map[string]string{}
+	for _, s := range r.Corrupt {
+		n.Corrupt = append(n.Corrupt, [3]any{s.Server, c.SI, int(s.Num)})
+	}
+	for _, s := range r.Servers {
+		c.names[s.ID] = clean(s.Name)
+	}
+	return c.with(n, r.Healthy(), recoverable)
+}
+
+func (c *checked) with(n checkCounts, healthy, recoverable bool) *checked {
+	n.CorruptCount = len(n.Corrupt)
+	if n.Corrupt == nil {
+		n.Corrupt = [][3]any{}
+	}
+	if n.Responding == nil {
+		n.Responding = []string{}
+	}
+	c.Results = checkResults{checkCounts: &n, Healthy: healthy, Recoverable: &recoverable}
+	return c
 }
 
 // checkPage shows a check to people.
@@ -145,10 +205,7 @@ type checkPage struct {
 	Corrupt              []shareRow
 }
 
-type shareRow struct {
-	Num     int
-	Servers string
-}
+type shareRow struct{ Num, Servers string }
 
 func (c *checked) page() checkPage {
 	p := checkPage{Words: c.words, SI: c.SI, Summary: c.Summary, Healthy: c.Results.Healthy, Literal: c.Results.checkCounts == nil}
@@ -163,20 +220,21 @@ func (c *checked) page() checkPage {
 	}{
 		{"Good shares", n.Good}, {"Shares needed to read it", n.Needed}, {"Shares there should be", n.Expected},
 		{"Servers with good shares", n.Hosts}, {"Servers of happiness", n.Happiness}, {"Servers that answered", len(n.Responding)},
-		{"Damaged shares", n.CorruptCount},
+		{"Damaged shares", n.CorruptCount}, {"Shares of other versions", n.Wrong},
 	} {
 		p.Counts = append(p.Counts, figure{f.name, fmt.Sprint(f.value)})
 	}
-	for num := range n.Expected {
-		if servers := n.Sharemap[num]; len(servers) > 0 {
-			p.Shares = append(p.Shares, shareRow{num, c.named(servers...)})
-		}
+	for _, num := range slices.SortedFunc(maps.Keys(n.Sharemap), byNumber) {
+		p.Shares = append(p.Shares, shareRow{num, c.named(n.Sharemap[num]...)})
 	}
 	for _, s := range n.Corrupt {
-		p.Corrupt = append(p.Corrupt, shareRow{s[2].(int), c.named(s[0].(string))})
+		p.Corrupt = append(p.Corrupt, shareRow{fmt.Sprint(s[2]), c.named(s[0].(string))})
 	}
 	return p
 }
+
+// byNumber sorts 2 before 10.
+func byNumber(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b)) }
 
 // named puts servers into words.
 func (c *checked) named(ids ...string) string {

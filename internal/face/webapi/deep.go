@@ -19,8 +19,9 @@ import (
 // postDeep answers what looks at a directory and everything below it.
 func (h *Handler) postDeep(q *request, root caps.Cap, names []string) error {
 	kind := q.t()
-	if kind == "start-deep-check" || kind == "stream-deep-check" {
-		return notYet("Checks of whole trees")
+	o, err := q.checkArgs()
+	if err != nil {
+		return err
 	}
 	if strings.HasPrefix(kind, "start-") && q.arg("ophandle") == "" {
 		return errNoHandle
@@ -33,8 +34,13 @@ func (h *Handler) postDeep(q *request, root caps.Cap, names []string) error {
 	if !ok || !readable(c) {
 		return errorf(http.StatusBadRequest, "%s is not that of a directory that can be read.", t.what())
 	}
-	if kind == "stream-manifest" {
-		return h.streamManifest(q, c)
+	switch kind {
+	case "stream-manifest":
+		return h.stream(q, c, nil)
+	case "stream-deep-check":
+		return h.stream(q, c, &o)
+	case "start-deep-check":
+		return h.startWork(q, &checkWork{h: h, origin: c, o: o})
 	}
 	return h.startWork(q, &deepWork{h: h, kind: strings.TrimPrefix(kind, "start-"), origin: c})
 }
@@ -125,9 +131,7 @@ func (w *deepWork) show(q *request, hd *handle, output string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	done := hd.finished()
-	switch output = strings.ToLower(output); {
-	case output != "" && output != "html" && output != "text" && output != "json":
-		return errorf(http.StatusBadRequest, "The argument output= must be html, text or json.")
+	switch {
 	case output != "json" && output != "text" && (prefersHTML(q.r) || output == "" && w.kind == manifest):
 		return w.html(q, hd, done)
 	}
@@ -232,6 +236,7 @@ type deepPage struct {
 	Histogram     []filestore.Bucket
 	Items         []manifestRow
 	More          int
+	Unhealthy     []manifestRow // of a check; Link leads to its result
 }
 
 type manifestRow struct{ Path, Cap, Link string }
@@ -247,10 +252,7 @@ func (w *deepWork) html(q *request, hd *handle, done bool) error {
 	p := deepPage{Title: deepTitles[w.kind], Handle: hd.name, Origin: w.originIndex(), Finished: done}
 	p.Figures, p.Histogram = figuresOf(&w.stats)
 	for _, it := range w.items[:min(len(w.items), shownMost)] {
-		row := manifestRow{Path: clean(strings.Join(it.path, "/")), Cap: it.cap}
-		if row.Path == "" {
-			row.Path = "(the directory itself)"
-		}
+		row := manifestRow{Path: pathWords(it.path), Cap: it.cap}
 		if it.cap != "" {
 			row.Link = "/uri/" + quote(it.cap)
 		}

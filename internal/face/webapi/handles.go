@@ -26,9 +26,17 @@ const (
 // work is a long operation over a directory and all below it.
 type work interface {
 	run(ctx context.Context) error
-	// show answers with what is known so far, in the form output= names.
+	// show answers with what is known so far, in the form output= names: html,
+	// text, json or "".
 	show(q *request, hd *handle, output string) error
 }
+
+// parted is work that has a result for each object: at /operations/HANDLE/SI.
+type parted interface {
+	showPart(q *request, si string) error
+}
+
+var errNoPart = errorf(http.StatusNotFound, "The operation has no result of that name.")
 
 // handles are the long operations by the names that their callers gave them.
 // They run on after the request that began them, until they are done,
@@ -245,7 +253,10 @@ func (h *Handler) operation(q *request, rest []string) error {
 		return errorf(http.StatusNotFound, "The handle is unknown or has expired.")
 	}
 	if len(rest) > 1 {
-		return errorf(http.StatusNotFound, "The operation has no result of that name.")
+		if parts, ok := hd.work.(parted); ok && len(rest) == 2 {
+			return parts.showPart(q, rest[1])
+		}
+		return errNoPart
 	}
 	ended := hd.finished()
 	if cancel || release && ended {
@@ -254,5 +265,9 @@ func (h *Handler) operation(q *request, rest []string) error {
 	if ended && hd.err != nil {
 		return hd.err
 	}
-	return hd.work.show(q, hd, q.arg("output"))
+	switch output := strings.ToLower(q.arg("output")); output {
+	case "", "html", "text", "json":
+		return hd.work.show(q, hd, output)
+	}
+	return errorf(http.StatusBadRequest, "The argument output= must be html, text or json.")
 }

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"tahoe-go/internal/storage/faultstore"
 )
 
 // work that a test ends.
@@ -234,6 +236,30 @@ func TestDeep(t *testing.T) {
 				t.Errorf("deep-stats: %s is %v, want %v", name, stats[name], want)
 			}
 		}
+		at = start("start-deep-check", "&output=html")
+		var check struct {
+			Finished  bool
+			Checked   int            `json:"count-objects-checked"`
+			Healthy   int            `json:"count-objects-healthy"`
+			Unhealthy [][2]any       `json:"list-unhealthy-files"`
+			Stats     map[string]any `json:"stats"`
+		}
+		if err := json.Unmarshal([]byte(g.ask(t, "GET", at+"?output=json", 200)), &check); err != nil || !check.Finished || check.Checked != 5 || check.Healthy != 5 ||
+			len(check.Unhealthy) != 0 || check.Stats["count-files"] != 4.0 {
+			t.Errorf("deep-check is %+v, %v", check, err)
+		}
+		g.grid.faults[2].Always(faultstore.ReadSlot, faultstore.Fault{Err: errors.New("away")})
+		at = start("start-deep-check", "")
+		if err := json.Unmarshal([]byte(g.ask(t, "GET", at+"?output=json", 200)), &check); err != nil || check.Healthy != 1 || len(check.Unhealthy) != 4 {
+			t.Errorf("deep-check of a sick tree is %+v, %v", check, err)
+		}
+		page := g.ask(t, "GET", at, 200)
+		_, link, _ := strings.Cut(page, `<a href="`+at+"/")
+		link, _, _ = strings.Cut(link, `"`)
+		if page := g.ask(t, "GET", at+"/"+link, 200); len(link) != 26 || !strings.Contains(page, " has 4 shares (enc 3-of-5)") {
+			t.Errorf("one object's result at %q: %s", link, page)
+		}
+		g.ask(t, "GET", at+"/aaaaaaaaaaaaaaaaaaaaaaaaaa", 404)
 		g.ask(t, "POST", "/uri/"+dir+"?t=start-manifest", 400)
 		g.ask(t, "POST", "/uri/"+dir+"?t=start-manifest&ophandle="+strings.Repeat("x", 300), 400)
 		g.ask(t, "POST", "/uri/"+dir+"?t=start-manifest&ophandle=x&retain-for=-1", 400)

@@ -51,18 +51,20 @@ func (h *Handler) info(q *request, child dirtable.Child, name string) error {
 	}
 	switch f := file.(type) {
 	case caps.CHK:
-		p.K, p.N, p.Checkable = f.K, f.N, true
+		p.K, p.N = f.K, f.N
 	case caps.CHKVerifier:
-		p.K, p.N, p.Checkable = f.K, f.N, true
+		p.K, p.N = f.K, f.N
 	case caps.SSK, caps.SSKRead:
 		h.infoVersion(q, f, &p)
 	}
+	p.Checkable = p.Verify != ""
 	switch {
 	case p.Directory:
 		p.Show = "/uri/" + quote(p.Cap) + "/"
 		for _, d := range []deepForm{
 			{"start-deep-stats", "", "Count it", "How many files and directories there are, and their sizes."},
 			{"start-manifest", "", "List it", "Every path below with its cap."},
+			{"start-deep-check", "", "Check it", "Whether all shares of all of it are there."},
 		} {
 			d.Handle = rand.Text()
 			p.Deep = append(p.Deep, d)

@@ -191,6 +191,9 @@ func (op *operation) share(server string, num storage.ShareNum, bytes int, why e
 
 // trace lets an upload or download tell how it goes.
 func (op *operation) trace() *immutable.Trace {
+	if op == nil {
+		return nil
+	}
 	return &immutable.Trace{
 		Asked: func(server string, found []storage.ShareNum, err error, _ time.Duration) {
 			op.mu.Lock()

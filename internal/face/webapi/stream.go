@@ -6,57 +6,88 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"sync"
 
 	"tahoe-go/internal/file/filestore"
+	"tahoe-go/internal/file/immutable"
 	"tahoe-go/internal/format/caps"
 	"tahoe-go/internal/format/dirtable"
 )
 
-// streamManifest answers with a line of JSON for each object in a directory
-// and below, as they are found, and one of figures at the end. A failure is a
-// line that begins with ERROR, as the status has been sent by then.
-func (h *Handler) streamManifest(q *request, c caps.Dir) error {
+// stream answers with a line of JSON for each object in a directory and below,
+// as they are found, and one of figures at the end: a manifest, or with o the
+// result of a check. A failure is a line that begins with ERROR, as the status
+// has been sent by then.
+func (h *Handler) stream(q *request, c caps.Dir, o *immutable.CheckOptions) error {
 	q.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	q.Header().Set("Cache-Control", "no-store")
-	out := h.patient(q)
-	w := bufio.NewWriterSize(out, 32<<10)
-	lines := json.NewEncoder(w)
-	lines.SetEscapeHTML(false)
-	var stats filestore.Stats
+	s := &streaming{q: q, out: h.patient(q)}
 	err := h.look(q, func(ctx context.Context, op *operation) error {
 		op.object(c)
 		if q.status != 0 {
 			return errBegun // some of it has been sent
 		}
-		stats = filestore.Stats{}
-		w.Reset(out)
+		s.begin()
+		if o != nil {
+			return h.checkTree(ctx, c, *o, &s.stats, &s.mu, func(it filestore.Item, r *checked) error {
+				return s.line(it, checkLine{it.RevealLine(), r})
+			})
+		}
 		return h.walk(ctx, c, filestore.Visitor{
 			Visit: func(it filestore.Item) error {
-				stats.Add(it)
-				if err := lines.Encode(it.RevealLine()); err != nil {
-					return gone(err)
-				}
-				if it.Type() == dirtable.Directory && len(it.Path) > 0 { // what is below it may take a while
-					return gone(w.Flush())
-				}
-				return nil
+				s.stats.Add(it)
+				return s.line(it, it.RevealLine())
 			},
 			Listed: func(_ filestore.Item, size int64, children int) error {
-				stats.AddListed(size, children)
+				s.stats.AddListed(size, children)
 				return nil
 			},
 		})
 	})
-	if err != nil {
-		if q.status == 0 { // nothing has been sent
-			return err
-		}
-		io.WriteString(w, "ERROR: "+clean(translate(err).text)+"\n")
-		return gone(w.Flush())
+	switch {
+	case err != nil && q.status == 0: // nothing has been sent
+		return err
+	case err != nil:
+		io.WriteString(s.w, "ERROR: "+clean(translate(err).text)+"\n")
+	default:
+		s.json.Encode(map[string]any{"type": "stats", "stats": &s.stats})
 	}
-	lines.Encode(map[string]any{"type": "stats", "stats": &stats})
-	return gone(w.Flush())
+	return gone(s.w.Flush())
 }
 
 // errBegun ends what cannot be begun again.
 var errBegun = errorf(http.StatusGone, "A directory below cannot be read now: too few shares were found.")
+
+type checkLine struct {
+	filestore.Line
+	Results *checked `json:"check-results"`
+}
+
+// streaming is an answer of lines.
+type streaming struct {
+	q    *request
+	out  io.Writer
+	w    *bufio.Writer
+	json *json.Encoder
+
+	mu    sync.Mutex // while objects are checked; guards below
+	stats filestore.Stats
+}
+
+// begin forgets what was written and not sent.
+func (s *streaming) begin() {
+	s.w = bufio.NewWriterSize(s.out, 32<<10)
+	s.json = json.NewEncoder(s.w)
+	s.json.SetEscapeHTML(false)
+	s.stats = filestore.Stats{}
+}
+
+func (s *streaming) line(it filestore.Item, v any) error {
+	if err := s.json.Encode(v); err != nil {
+		return gone(err)
+	}
+	if it.Type() == dirtable.Directory && len(it.Path) > 0 { // what is below it may take a while
+		return gone(s.w.Flush())
+	}
+	return nil
+}
