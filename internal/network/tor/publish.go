@@ -89,11 +89,17 @@ func (k *keeper) publish(ctx context.Context, s *service) bool {
 		}
 		pause := refusedPause
 		refused, ok := errors.AsType[*control.Error](err)
-		switch {
-		case ok && refused.Collision():
+		if ok && refused.Collision() {
 			// After a crash tor may take a while to notice that our former
 			// connection, which holds the service, is dead.
 			pause = collisionPause
+		}
+		if said != err.Error() && k.ctx.Err() == nil {
+			said = err.Error()
+			k.tor.log.Warn("onion service not added", "err", err, "again_in", pause)
+		}
+		switch {
+		case ok && refused.Collision():
 			if time.Since(began) >= collisionTime {
 				s.status(func(st *ServiceStatus) {
 					st.Problem = "another running node already serves the onion address " + s.addr.String() + ": stop one of the two"
@@ -101,10 +107,6 @@ func (k *keeper) publish(ctx context.Context, s *service) bool {
 			}
 		case ok:
 			s.status(func(st *ServiceStatus) { st.Problem = fmt.Sprintf("tor does not take the onion service: %v", err) })
-		}
-		if said != err.Error() && k.ctx.Err() == nil {
-			said = err.Error()
-			k.tor.log.Warn("onion service not added", "err", err, "again_in", pause)
 		}
 		if !sleep(ctx, pause) {
 			break

@@ -95,7 +95,7 @@ func (w *turns) tried(host string, start time.Time, err error) {
 			w.forget()
 		}
 		w.lost[host] = &lostOnion{err: err, failed: time.Now(), times: 1, news: make(chan struct{})}
-	case l != nil && notFound && !l.failed.After(start): // of several at once, one counts
+	case l != nil && notFound && l.failed.Before(start): // of several at once, one counts
 		l.err, l.failed = err, time.Now()
 		l.times++
 		l.until = l.failed.Add(jitter(min(turnLeast<<min(l.times-2, 10), turnMost)))
