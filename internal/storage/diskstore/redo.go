@@ -294,12 +294,40 @@ func (s *Store) applyRedo(k key) error {
 	if err != nil {
 		return err
 	}
+	return s.dropRedo(k)
+}
+
+// dropRedo removes a redo file whose share is new and on disk.
+func (s *Store) dropRedo(k key) error {
 	if err := s.redo.Remove(k.redoName()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	s.redoDirty.Store(true)
 	s.setPending(k, false)
 	return nil
+}
+
+// applyNow does what a redo file says that this process has just put on disk,
+// without reading it. If that fails the redo file is left for whoever comes
+// next.
+func (s *Store) applyNow(k key, patches []patch) error {
+	f, err := s.shares.Open(k.path(), true)
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(putAll(f, patches), f.Close()); err != nil {
+		return err
+	}
+	return s.dropRedo(k)
+}
+
+func putAll(f file, patches []patch) error {
+	for _, p := range patches {
+		if err := p.put(f); err != nil {
+			return err
+		}
+	}
+	return f.Sync()
 }
 
 // redoInto writes the new share.

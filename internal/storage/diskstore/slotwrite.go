@@ -19,10 +19,11 @@ const (
 
 // change is what happens to one share.
 type change struct {
-	key   key
-	kind  changeKind
-	write storage.SlotWrite
-	idle  bool // there is nothing to do but to be sure
+	key     key
+	kind    changeKind
+	write   storage.SlotWrite
+	patches []patch // of an update, once it is planned
+	idle    bool    // there is nothing to do but to be sure
 }
 
 // newPath is where a share is written that does not exist yet.
@@ -65,7 +66,7 @@ func (s *Store) commit(si storage.Index, changes []*change, we storage.WriteEnab
 		if ch.kind != updates || ch.idle {
 			continue
 		}
-		if err := s.applyRedo(ch.key); err != nil {
+		if err := s.applyNow(ch.key, ch.patches); err != nil {
 			return fmt.Errorf("share %d: %w", ch.key.num, err)
 		}
 	}
@@ -154,6 +155,7 @@ func (s *Store) planUpdate(ch *change, f file, ls storage.LeaseSecrets) error {
 	if err := makeRoom(f, size, patches); err != nil {
 		return err
 	}
+	ch.patches = patches
 	return writeAside(s.redo, ch.key.redoTemp(), func(redo file) error { return writeRedo(redo, before, patches) })
 }
 
