@@ -12,9 +12,9 @@ import (
 // torFileTargets are seconds on the slower network with all servers, by row.
 var torFileTargets = map[string]float64{"ls of a three-level path": 1.2, "mkdir a/b/c": 4, "SDMF 10 KiB overwrite": 0.8}
 
-// torFiles measures mutable files and directories of a client over Tor. The
-// gateway is asked as by a command that has just been started: what a writer
-// remembers of servers for some seconds is forgotten.
+// torFiles measures mutable files and directories of a client over Tor, each
+// right after the other: an overwrite relies on what the gateway has seen some
+// seconds before, and so does the path, but for its first run.
 func (r *rig) torFiles(ctx context.Context, delay time.Duration) error {
 	w, err := r.web()
 	if err != nil {
