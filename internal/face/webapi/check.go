@@ -55,24 +55,22 @@ type checkCounts struct {
 	Unrecoverable int                 `json:"count-unrecoverable-versions"`
 }
 
-// checkArgs reads how thorough a check is to be.
-func (q *request) checkArgs() (o immutable.CheckOptions, err error) {
+// checkArgs reads how thorough a check is to be, and whether what is not
+// healthy is to be repaired.
+func (q *request) checkArgs() (o immutable.CheckOptions, repair bool, err error) {
 	if o.Verify, err = q.flag("verify"); err != nil {
-		return o, err
+		return o, false, err
 	}
 	if o.AddLease, err = q.flag("add-lease"); err != nil {
-		return o, err
+		return o, false, err
 	}
-	repair, err := q.flag("repair")
-	if repair {
-		err = notYet("Repairs")
-	}
-	return o, err
+	repair, err = q.flag("repair")
+	return o, repair, err
 }
 
 // postCheck answers t=check.
 func (h *Handler) postCheck(q *request, root caps.Cap, names []string) error {
-	o, err := q.checkArgs()
+	o, repair, err := q.checkArgs()
 	if err != nil {
 		return err
 	}
@@ -89,12 +87,18 @@ func (h *Handler) postCheck(q *request, root caps.Cap, names []string) error {
 	h.c.Grid.Wait(q.r.Context(), h.c.N)
 	op.enter(asking)
 	c, err := h.check(q.r.Context(), t.cap(), o, op)
-	op.end(err)
-	if err != nil {
-		return err
+	var r *repaired
+	if err == nil && repair {
+		r, err = h.repair(q.r.Context(), t.cap(), c, o, op)
 	}
-	if q.arg("when_done") != "" {
+	op.end(err)
+	switch {
+	case err != nil:
+		return err
+	case q.arg("when_done") != "":
 		return q.done(http.StatusOK, "")
+	case r != nil:
+		return h.showRepair(q, r)
 	}
 	return h.showCheck(q, c)
 }
@@ -203,6 +207,8 @@ type checkPage struct {
 	Counts               []figure
 	Shares               []shareRow
 	Corrupt              []shareRow
+	Repair, Repaired     bool
+	Before               string
 }
 
 type shareRow struct{ Num, Servers string }

@@ -19,7 +19,10 @@ import (
 // postDeep answers what looks at a directory and everything below it.
 func (h *Handler) postDeep(q *request, root caps.Cap, names []string) error {
 	kind := q.t()
-	o, err := q.checkArgs()
+	o, repair, err := q.checkArgs()
+	if repair {
+		err = notYet("Repairs of whole trees")
+	}
 	if err != nil {
 		return err
 	}

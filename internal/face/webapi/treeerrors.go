@@ -102,6 +102,9 @@ func translateMutable(err error) *httpError {
 		}
 		return &httpError{status: http.StatusInternalServerError, text: text, details: words(e.Reports)}
 	}
+	if e, ok := errors.AsType[*mutable.NewerError](err); ok {
+		return newerError(e)
+	}
 	if errors.Is(err, mutable.ErrNotWritable) {
 		return translate(caps.ErrNotWritable)
 	}

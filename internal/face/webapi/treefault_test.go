@@ -183,3 +183,41 @@ func TestTreeWaitsForServers(t *testing.T) {
 		}
 	})
 }
+
+// A mutable file that has lost shares is made whole again; an immutable one
+// cannot be yet.
+func TestRepair(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t, 5, nil)
+		all := g.grid.peers
+		g.grid.mu.Lock()
+		g.grid.peers = all[:3]
+		g.grid.mu.Unlock()
+		file := g.send(t, "PUT", "/uri?format=sdmf", "some text", 200)
+		g.grid.mu.Lock()
+		g.grid.peers = all[2:]
+		g.grid.mu.Unlock()
+		time.Sleep(time.Minute)
+		body := g.send(t, "POST", "/uri/"+file+"?t=check&output=json", "", 200)
+		if !strings.Contains(body, `"healthy": false`) {
+			t.Errorf("with one server of three left: %s", body)
+		}
+		// Too few shares are there to repair it with.
+		g.send(t, "POST", "/uri/"+file+"?t=check&repair=true", "", http.StatusGone)
+		g.grid.mu.Lock()
+		g.grid.peers = all[1:]
+		g.grid.mu.Unlock()
+		time.Sleep(time.Minute)
+		ro := g.ask(t, "GET", "/uri/"+file+"?t=readonly-uri", 200)
+		g.send(t, "POST", "/uri/"+ro+"?t=check&repair=true", "", http.StatusMethodNotAllowed)
+		body = g.send(t, "POST", "/uri/"+file+"?t=check&repair=true&output=json", "", 200)
+		for _, want := range []string{`"repair-attempted": true`, `"repair-successful": true`, `"pre-repair-results": {`, `"summary": "Healthy"`} {
+			if !strings.Contains(body, want) {
+				t.Errorf("a repair says no %s: %s", want, body)
+			}
+		}
+		if body := g.ask(t, "GET", "/uri/"+file, 200); body != "some text" {
+			t.Errorf("the repaired file is %q", body)
+		}
+	})
+}
