@@ -94,6 +94,7 @@ func (e *NotEnoughServersError) Unwrap() []error { return e.Errs }
 // read again.
 type UncoordinatedError struct {
 	Seen []ssk.Checkstring // other versions met, newest first; nobody has proven them
+	ours ssk.Version       // what was to be written
 }
 
 // Error names the sequence numbers.

@@ -382,7 +382,7 @@ func (p *publication) end() error {
 		o.forgetServer("")
 		seen := slices.Collect(maps.Keys(p.seen))
 		slices.SortFunc(seen, func(a, b ssk.Checkstring) int { return cmp.Compare(b.Seqnum, a.Seqnum) })
-		return &UncoordinatedError{Seen: seen}
+		return &UncoordinatedError{Seen: seen, ours: p.version}
 	}
 	if n < p.version.K {
 		return p.notEnough(n)

@@ -41,5 +41,5 @@ func (f *File) Repair(ctx context.Context, force bool, tr *Trace) error {
 			return &NewerError{v, newest}
 		}
 		return f.overwrite(ctx, m, text, tr)
-	})
+	}, tr)
 }

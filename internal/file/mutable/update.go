@@ -31,7 +31,7 @@ func (f *File) WriteAt(ctx context.Context, p []byte, off int64, tr *Trace) erro
 		return err
 	}
 	defer f.o.unlock()
-	return f.retry(ctx, func() error { return f.writeAt(ctx, p, off, tr) })
+	return f.retry(ctx, func() error { return f.writeAt(ctx, p, off, tr) }, tr)
 }
 
 func (f *File) writeAt(ctx context.Context, p []byte, off int64, tr *Trace) error {
