@@ -152,10 +152,14 @@ func (op *operation) become(kind string) {
 	op.kind = kind
 }
 
-// object notes what the operation is about.
+// object notes what the operation is about, unless that is known already: a
+// file matters more than the directory that it is then linked in.
 func (op *operation) object(c caps.Cap) {
-	if si, ok := caps.Index(c); ok {
-		op.index(si)
+	si, ok := caps.Index(c)
+	op.mu.Lock()
+	defer op.mu.Unlock()
+	if ok && op.si == "" {
+		op.si = si.String()
 	}
 }
 

@@ -80,7 +80,9 @@ func (h *Handler) mkdirUnlinked(q *request, kids []given, immutable bool) error 
 	}
 	var made caps.Dir
 	err = h.change(q, func(ctx context.Context, op *operation) error {
-		made, err = make(ctx, op)
+		if made, err = make(ctx, op); err == nil {
+			op.object(made)
+		}
 		return err
 	})
 	if err != nil {
