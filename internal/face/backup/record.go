@@ -35,7 +35,6 @@ type recorder struct {
 	mu      sync.Mutex // guards below
 	waiting []record
 	last    time.Time // of the last transaction
-	closed  bool
 }
 
 const (

@@ -15,8 +15,6 @@ import (
 // completeWait is how long a shell waits for the names in a directory.
 const completeWait = 3 * time.Second
 
-type completer = func(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective)
-
 // completeRemote offers aliases, and what is in directories, for operands that
 // are on the grid.
 func (a *app) completeRemote(c *cobra.Command, f *storeFlags) {

@@ -109,15 +109,6 @@ func (e *UncoordinatedError) Error() string {
 	return fmt.Sprintf("somebody else has changed the file meanwhile (version %s was met); read it and try again", strings.Join(nums, ", "))
 }
 
-func reasons(servers []ServerReport) (errs []error) {
-	for _, s := range servers {
-		if s.Err != nil {
-			errs = append(errs, s.Err)
-		}
-	}
-	return errs
-}
-
 func writeServers(b *strings.Builder, servers []ServerReport) {
 	if len(servers) == 0 {
 		b.WriteString("; no storage server is connected")

@@ -224,9 +224,3 @@ func (f *File) writable() (caps.SSK, error) {
 	}
 	return *f.write, nil
 }
-
-// background is a context that outlives ctx's cancelling but not limit, for
-// what must not be left half done.
-func background(ctx context.Context, limit time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeout(context.WithoutCancel(ctx), limit)
-}
