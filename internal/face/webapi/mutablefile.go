@@ -60,6 +60,9 @@ func (h *Handler) createMutable(ctx context.Context, body *received, n newFile) 
 	op := body.op
 	op.become(publish)
 	op.size(body.Size())
+	if n.format == sdmfFormat && body.Size() > ssk.MaxSegment {
+		return nil, errSDMF
+	}
 	data, err := body.contents()
 	if err != nil {
 		return nil, err

@@ -11,6 +11,7 @@ import (
 	"tahoe-go/internal/file/mutable"
 	"tahoe-go/internal/format/caps"
 	"tahoe-go/internal/format/dirtable"
+	"tahoe-go/internal/format/ssk"
 )
 
 // errNoChild is the answer when a name is not there.
@@ -105,11 +106,17 @@ func translateMutable(err error) *httpError {
 	if e, ok := errors.AsType[*mutable.NewerError](err); ok {
 		return newerError(e)
 	}
+	if errors.Is(err, ssk.ErrUnsupported) {
+		return errSDMF
+	}
 	if errors.Is(err, mutable.ErrNotWritable) {
 		return translate(caps.ErrNotWritable)
 	}
 	return nil
 }
+
+// errSDMF: an SDMF file is encoded and signed as one piece.
+var errSDMF = errorf(http.StatusRequestEntityTooLarge, "The file is too large for its kind: SDMF files have at most %d MiB. With format=MDMF larger ones can be made.", ssk.MaxSegment>>20)
 
 func words(servers []mutable.ServerReport) []string {
 	var lines []string

@@ -2,14 +2,19 @@ package webapi
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"tahoe-go/internal/file/directory"
+	"tahoe-go/internal/file/filestore"
 	"tahoe-go/internal/file/mutable"
 	"tahoe-go/internal/format/caps"
+	"tahoe-go/internal/format/dirtable"
+	"tahoe-go/internal/format/ssk"
 	"tahoe-go/internal/kit/redact"
 	"tahoe-go/internal/storage/faultstore"
 )
@@ -220,4 +225,25 @@ func TestRepair(t *testing.T) {
 			t.Errorf("the repaired file is %q", body)
 		}
 	})
+}
+
+func TestErrorsOfMutableFiles(t *testing.T) {
+	for _, tt := range []struct {
+		err    error
+		status int
+	}{
+		{&mutable.UncoordinatedError{}, 409},
+		{fmt.Errorf("publishing: %w", &mutable.NotEnoughServersError{Placed: 1, Want: 3, N: 10}), 500},
+		{&mutable.UnrecoverableError{}, 410},
+		{&mutable.NewerError{}, 409},
+		{fmt.Errorf("encoding: %w", ssk.ErrUnsupported), 413},
+		{mutable.ErrNotWritable, 405},
+		{&directory.ChildError{Name: "a", Err: dirtable.ErrExists}, 409},
+		{&filestore.PathError{Path: []string{"a", "b"}, At: 1, Err: dirtable.ErrNoChild}, 404},
+		{&filestore.PathError{Path: []string{"a", "b"}, At: -1, Err: filestore.ErrNotDirectory}, 409},
+	} {
+		if e := translate(tt.err); e.status != tt.status || strings.Contains(e.text, "did not work") {
+			t.Errorf("%T: %d %s, want %d", tt.err, e.status, e.text, tt.status)
+		}
+	}
 }
