@@ -126,7 +126,7 @@ func TestHungServers(t *testing.T) {
 			g.faults[i].Always(faultstore.TestAndWrite, faultstore.Fault{Hang: true})
 			g.faults[i].Always(faultstore.ReadSlot, faultstore.Fault{Hang: true})
 		}
-		for i, want := range []time.Duration{2 * time.Second, 0, 0} {
+		for i, want := range []time.Duration{2 * time.Second, time.Second / 4, time.Second / 4} {
 			start := time.Now()
 			mustRead(t, f, content(10_000+i))
 			if took := time.Since(start); took != 0 {
@@ -167,4 +167,31 @@ func TestHungServers(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Servers that are slow, all or some, are written to all the same, right
+// after a read that did not wait for them.
+func TestSlowServers(t *testing.T) {
+	for _, slow := range []int{3, 7, 10} {
+		bubble(t, func(t *testing.T) {
+			g := newGrid(t, 10)
+			f := mustCreate(t, newClient(t, g, 3, 10), false, content(10_000))
+			time.Sleep(time.Minute)
+			for i, server := range g.order(f.o.si) {
+				delay := 100 * time.Millisecond
+				if i < slow {
+					delay = 1500 * time.Millisecond // longer than a hedge
+				}
+				g.faults[server].Always(faultstore.TestAndWrite, faultstore.Fault{Delay: delay})
+			}
+			for i := range 3 {
+				mustRead(t, f, content(10_000+i))
+				if err := f.Overwrite(t.Context(), content(10_001+i), nil); err != nil {
+					t.Fatal(err)
+				}
+				g.only(t, f, uint64(2+i), 10)
+				time.Sleep(time.Minute)
+			}
+		})
+	}
 }

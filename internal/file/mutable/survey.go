@@ -278,10 +278,12 @@ func (s *survey) run(ctx context.Context) error {
 		}
 		best, ok := s.best()
 		doubt := !ok || s.newer(best) || best.Compare(s.f.o.newestSeen()) < 0
-		enough := min(2*best.K, s.next-s.f.c.slow.count(s.pending))
+		awake := s.next - s.f.c.slow.count(s.pending)
+		half := awake/2 + 1
+		enough := max(half, min(2*best.K, awake))
 		switch {
-		case ok && overdue > 1, !doubt && (overdue > 0 || s.answered() >= enough):
-			s.f.c.slow.mark(s.pending, overdue > 0)
+		case ok && overdue > 1, !doubt && (s.answered() >= enough || overdue > 0 && s.answered() >= half):
+			s.f.c.slow.mark(s.pending, overdue > 1)
 			return nil
 		case len(s.pending) == 0 && doubt:
 			s.ask(len(s.peers))
@@ -303,10 +305,11 @@ func (s *survey) runToWrite(ctx context.Context) error {
 	defer late.Stop()
 	for len(s.pending) > 0 {
 		if 2*(len(s.got)+s.known) > len(s.peers)+s.known { // the rest should not be much slower
-			late.Reset(max(p.Straggle, 3*time.Since(s.start)))
-			if _, ok := s.best(); (ok || s.known > 0) && s.f.c.slow.count(s.pending) == len(s.pending) {
-				return nil // those missing are known for it
+			wait := max(p.Straggle, 3*time.Since(s.start))
+			if s.f.c.slow.count(s.pending) == len(s.pending) { // those missing are known for it
+				wait = max(p.Hedge/4, time.Since(s.start))
 			}
+			late.Reset(wait)
 		}
 		select {
 		case a := <-s.answers:
