@@ -76,7 +76,14 @@ func (h *Handler) createMutable(ctx context.Context, body *received, n newFile) 
 		return nil, err
 	}
 	op.object(c)
+	h.published(body.Size())
 	return c, nil
+}
+
+// published counts a mutable file that was written.
+func (h *Handler) published(size int64) {
+	h.stats.filesPublished.Add(1)
+	h.stats.bytesPublished.Add(size)
 }
 
 // overwrite writes a received file into a mutable one: all of it, or from an
@@ -97,9 +104,14 @@ func (h *Handler) overwrite(ctx context.Context, body *received, c caps.Cap, off
 	h.waitToStore(ctx, op)
 	op.enter(sending)
 	if offset >= 0 {
-		return f.WriteAt(ctx, data, offset, op.mutableTrace())
+		err = f.WriteAt(ctx, data, offset, op.mutableTrace())
+	} else {
+		err = f.Overwrite(ctx, data, op.mutableTrace())
 	}
-	return f.Overwrite(ctx, data, op.mutableTrace())
+	if err == nil {
+		h.published(body.Size())
+	}
+	return err
 }
 
 // version asks servers for the best version of a mutable file.
@@ -122,7 +134,8 @@ func (h *Handler) mutableContent(q *request, c caps.Cap, name string) error {
 	if err != nil {
 		return err
 	}
-	return h.look(q, func(ctx context.Context, op *operation) error {
+	var sent int64
+	err = h.look(q, func(ctx context.Context, op *operation) error {
 		op.object(c)
 		return f.Stream(ctx, func(v ssk.Version) (io.Writer, int64, int64, error) {
 			q.Header().Del("Content-Range") // of a version that could not be read
@@ -131,10 +144,15 @@ func (h *Handler) mutableContent(q *request, c caps.Cap, name string) error {
 				return nil, 0, 0, err
 			}
 			op.size(n)
-			out.op = op
+			out.op, sent = op, n
 			return out, off, n, nil
 		}, op.mutableTrace())
 	})
+	if err == nil {
+		h.stats.filesRetrieved.Add(1)
+		h.stats.bytesRetrieved.Add(sent)
+	}
+	return err
 }
 
 // infoVersion adds to a page what servers say of a mutable file.

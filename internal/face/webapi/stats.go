@@ -15,6 +15,9 @@ import (
 // counters are of this process's life, in files and bytes of plaintext.
 type counters struct {
 	filesUploaded, bytesUploaded, filesDownloaded, bytesDownloaded atomic.Int64
+	// Of mutable files and directories. The bytes of directories count when
+	// they are read.
+	filesPublished, bytesPublished, filesRetrieved, bytesRetrieved atomic.Int64
 }
 
 // figures returns everything counted and measured, by the Python program's
@@ -25,6 +28,10 @@ func (h *Handler) figures() (counters, gauges map[string]float64) {
 		"uploader.bytes_uploaded":     float64(h.stats.bytesUploaded.Load()),
 		"downloader.files_downloaded": float64(h.stats.filesDownloaded.Load()),
 		"downloader.bytes_downloaded": float64(h.stats.bytesDownloaded.Load()),
+		"mutable.files_published":     float64(h.stats.filesPublished.Load()),
+		"mutable.bytes_published":     float64(h.stats.bytesPublished.Load()),
+		"mutable.files_retrieved":     float64(h.stats.filesRetrieved.Load()),
+		"mutable.bytes_retrieved":     float64(h.stats.bytesRetrieved.Load()),
 	}
 	gauges = map[string]float64{"node.uptime": h.c.Now().Sub(h.started).Seconds()}
 	if h.c.Stats != nil {

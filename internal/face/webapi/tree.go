@@ -19,6 +19,9 @@ func (h *Handler) change(q *request, f func(context.Context, *operation) error) 
 	op.enter(sending)
 	err := f(q.r.Context(), op)
 	op.end(err)
+	if err == nil {
+		h.stats.filesPublished.Add(1)
+	}
 	return err
 }
 
@@ -141,6 +144,10 @@ func (h *Handler) list(q *request, c caps.Dir) (table *dirtable.Table, err error
 		table, err = d.List(ctx, op.mutableTrace())
 		return err
 	})
+	if err == nil && caps.Mutable(c) {
+		h.stats.filesRetrieved.Add(1)
+		h.stats.bytesRetrieved.Add(table.Size())
+	}
 	return table, err
 }
 
