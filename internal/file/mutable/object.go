@@ -192,14 +192,14 @@ func (o *object) forgetServer(id string) {
 	delete(o.known, id)
 }
 
-// knownSince returns what is known of the servers and not older than that.
-// The maps are copies.
-func (o *object) knownSince(t time.Time) map[string]*known {
+// knownSince returns what is known of the servers, all or those named, and
+// not older than that. The maps are copies.
+func (o *object) knownSince(t time.Time, servers ...string) map[string]*known {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	out := map[string]*known{}
 	for id, k := range o.known {
-		if k.at.Before(t) {
+		if k.at.Before(t) || len(servers) > 0 && !slices.Contains(servers, id) {
 			continue
 		}
 		c := &known{at: k.at, shares: map[storage.ShareNum]held{}}

@@ -511,10 +511,11 @@ func (f *File) look(ctx context.Context, remember bool, tr *Trace) (m *view, rem
 			head = ssk.HeadSize
 		}
 		s = f.newSurvey(true, unknown, head, tr)
-		s.known, s.joins = len(peers)-len(unknown), remember
+		s.known, s.joins, s.since = len(peers)-len(unknown), remember, since
 		if err := s.run(ctx); err != nil {
 			return nil, false, err
 		}
+		remembered = remembered || s.joined.Load()
 	}
 	m = newView(peers, f.o.knownSince(since))
 	if _, _, ok := m.next(); !ok {

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tahoe-go/internal/codec/tagged"
@@ -108,7 +109,9 @@ type survey struct {
 	head    int64 // bytes of each share to ask for
 	peers   []storage.Peer
 	known   int  // servers that need not be asked, besides
-	joins   bool // the answer to a question that is under way will do
+	joins   bool // the answer to a question that is under way, or was answered since, will do
+	since   time.Time
+	joined  atomic.Bool // such an answer was used
 	start   time.Time
 	answers chan *answer // holds all of each server, so that nobody waits to tell
 
@@ -144,12 +147,17 @@ func (s *survey) askPeer(i int) {
 	q, earlier := s.f.o.question(peer.ID)
 	s.f.c.wg.Go(func() { // it may outlast the survey: then the answer serves the next one
 		var a *answer
-		if s.joins && earlier != nil {
+		switch {
+		case s.joins && earlier != nil:
 			<-earlier.done
 			a = earlier.answer
+		case s.joins && len(s.f.o.knownSince(s.since, peer.ID)) > 0: // it has answered just now
+			a = &answer{peer: peer}
 		}
 		if a == nil || a.err != nil || a.part {
 			a = s.askOne(peer, likely, one)
+		} else {
+			s.joined.Store(true)
 		}
 		s.f.o.answered(peer.ID, q, a)
 		s.answers <- a
