@@ -75,6 +75,13 @@ func (g *grid) acrossOutage(t *testing.T, transfer func(t *testing.T, n *node, h
 	for _, n := range g.struck() {
 		all.Go(func() {
 			t.Run(n.name, func(t *testing.T) {
+				defer func() {
+					if t.Failed() {
+						for _, s := range g.onions {
+							t.Logf("%s says:\n%s", s.name, s.tail(t))
+						}
+					}
+				}()
 				var when time.Time
 				start := time.Now()
 				transfer(t, n, func() {
@@ -87,11 +94,6 @@ func (g *grid) acrossOutage(t *testing.T, transfer func(t *testing.T, n *node, h
 					t.Error("the transfer was over before tor could be killed")
 				}
 				n.alive(t)
-				if t.Failed() {
-					for _, s := range g.onions {
-						t.Logf("%s says:\n%s", s.name, s.tail(t))
-					}
-				}
 				t.Logf("tor killed after %.1f s, done %.1f s later", when.Sub(start).Seconds(), time.Since(when).Seconds())
 			})
 		})

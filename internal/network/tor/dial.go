@@ -37,8 +37,7 @@ func (e *AwayError) Error() string {
 // DialTor connects to a.Host and a.Port through Tor, whatever a.Kind says. The
 // host is an onion name, a host name or an IP literal and goes to Tor as it
 // is. Connections with different a.Isolation never share a circuit. While tor
-// is being started or looked for, DialTor waits for that, and for an onion that
-// was not found until it makes sense to try again; ctx bounds it all.
+// is being started or looked for, DialTor waits for that; ctx bounds it all.
 //
 // Errors: *SOCKSError when Tor says no, *onion.AddressError for a name under
 // .onion that is none, *AwayError when Tor is away.
@@ -48,19 +47,12 @@ func (t *Tor) DialTor(ctx context.Context, a netx.Addr) (net.Conn, error) {
 			return nil, err
 		}
 	}
-	done, err := t.turns.take(ctx, a.Host)
-	if err != nil {
-		return nil, t.explain(err)
-	}
 	proxy, err := t.dialProxy(ctx)
 	if err != nil {
-		done(err)
 		return nil, err
 	}
 	auth, again := t.isolation.auth(a.Isolation)
-	err = socks.Connect(ctx, proxy, auth, a.Host, a.Port)
-	done(err)
-	if err != nil {
+	if err := socks.Connect(ctx, proxy, auth, a.Host, a.Port); err != nil {
 		proxy.Close()
 		if refused, ok := errors.AsType[*socks.Error](err); !ok || refused.FreshCircuitHelps() {
 			again()

@@ -141,7 +141,6 @@ func (t *Tor) controlled(ctx context.Context, c *control.Conn, at netx.Addr) err
 	if t.proc != nil {
 		t.proc.works()
 	}
-	t.turns.reset()
 	t.log.Info("tor found", "control", at.String(), "socks", socks.String())
 	t.board.update(func(l *Ladder) {
 		l.attempts++

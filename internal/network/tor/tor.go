@@ -32,7 +32,6 @@ type Tor struct {
 	log       *slog.Logger
 	board     *board
 	isolation isolation
-	turns     *turns
 
 	kick   chan struct{} // asks the supervisor to look at once; holds one
 	added  chan struct{} // tells the supervisor of a new service; holds one
@@ -66,7 +65,6 @@ func Start(ctx context.Context, cfg Config) (*Tor, error) {
 		log:       cfg.Log,
 		board:     newBoard(),
 		isolation: newIsolation(cfg),
-		turns:     newTurns(),
 		kick:      make(chan struct{}, 1),
 		added:     make(chan struct{}, 1),
 	}

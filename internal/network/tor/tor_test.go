@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -608,97 +607,6 @@ func TestHundredRestarts(t *testing.T) {
 			t.Errorf("ADD_ONION came up to %v after tor was back, want within 5s", worst)
 		}
 		t.Logf("ADD_ONION at most %v after tor was back", worst)
-	})
-}
-
-// TestTurns: a service that is not to be found is asked for less and less often,
-// by however many, and by all as soon as one has reached it.
-func TestTurns(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		host := torcontrolmock.NewHost()
-		var mu sync.Mutex
-		away := true
-		var asked []time.Duration
-		began := time.Now()
-		m := startMock(t, torcontrolmock.Config{Host: host, SOCKSReply: func(h, _ string) (byte, bool) {
-			mu.Lock()
-			defer mu.Unlock()
-			if strings.HasSuffix(h, ".onion") && away {
-				asked = append(asked, time.Since(began).Round(time.Second))
-				return 0xF2, true
-			}
-			return 0, false
-		}})
-		key := onion.FromSeed([32]byte{1})
-		tr := start(t, tor.Config{Local: host})
-		l, err := tr.ListenOnion(t.Context(), tor.OnionConfig{Key: key, Port: 3457})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		go echo(l)
-		await(t, tr, "publication", published)
-		at := netx.Addr{Kind: netx.Tor, Host: key.Address().String(), Port: 3457}
-		var reached [5]time.Time
-		var all sync.WaitGroup
-		for i := range reached {
-			all.Go(func() {
-				for t.Context().Err() == nil {
-					ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-					c, err := tr.DialTor(ctx, at)
-					cancel()
-					if err == nil {
-						c.Close()
-						reached[i] = time.Now()
-						return
-					}
-					if _, ok := errors.AsType[*tor.SOCKSError](err); !ok {
-						t.Errorf("error = %v", err)
-					}
-					time.Sleep(time.Second)
-				}
-			})
-		}
-		time.Sleep(4 * time.Minute)
-		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		defer cancel()
-		if _, err := tr.DialTor(ctx, at); err == nil || !strings.Contains(err.Error(), "the next try is in") {
-			t.Errorf("who cannot wait is told %v", err)
-		}
-		mu.Lock()
-		away = false
-		instants := slices.Compact(slices.Clone(asked))
-		mu.Unlock()
-		back := time.Now()
-		if n := len(instants); n < 6 || n > 12 { // the service looks at itself, too
-			t.Errorf("asked at %v", instants)
-		}
-		all.Wait()
-		for _, r := range reached {
-			if took := r.Sub(back); took > 80*time.Second || r.Sub(reached[0]).Abs() > time.Second {
-				t.Errorf("reached %v after it was back", took)
-			}
-		}
-		// Another tor has asked nobody yet.
-		mu.Lock()
-		away = true
-		mu.Unlock()
-		for range 4 {
-			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-			tr.DialTor(ctx, at)
-			cancel()
-		}
-		mu.Lock()
-		away = false
-		mu.Unlock()
-		before := tr.Status()
-		m.CutControl()
-		await(t, tr, "the next connection", func(l tor.Ladder) bool { return l.Connects > before.Connects && published(l) })
-		now := time.Now()
-		checkEcho(t, tr, key)
-		if took := time.Since(now); took > time.Second {
-			t.Errorf("the first try after tor's return took %v", took)
-		}
 	})
 }
 

@@ -65,16 +65,6 @@ func (e *Error) Error() string {
 // Onion reports whether the reply is one of Tor's own about onion services.
 func (e *Error) Onion() bool { return e.Code >= firstOnion && e.Code <= lastOnion }
 
-// NotFound reports whether Tor knows no way to the service: it has no record of
-// it, or one of introduction points that do not know it any more.
-func (e *Error) NotFound() bool {
-	switch e.Code {
-	case OnionNotFound, OnionIntroFailed, OnionIntroTimedOut:
-		return true
-	}
-	return false
-}
-
 // FreshCircuitHelps reports whether another try over another circuit may well
 // succeed: the circuit failed, not the address, the key or the server's port.
 func (e *Error) FreshCircuitHelps() bool {
