@@ -87,6 +87,8 @@ func (g *grid) inDirectories(t *testing.T, n *node, local string) {
 		t.Errorf("what was copied to and fro differs: %d bytes, %v", len(got), err)
 	}
 	sees("ealthy", "check", "home:sub/b.txt")
+	sees("ealthy", "check", "--verify", "--add-lease", "home:sub")
+	sees("objects", "deep-check", "--add-lease", "home:")
 	sees("three.bin", "manifest", "home:")
 	sees("count-files", "stats", "--json", "home:")
 	sees("3 files uploaded", "backup", local, "home:backups")
