@@ -239,7 +239,8 @@ func TestOutageOfAllButOne(t *testing.T) {
 				var got bytes.Buffer
 				once := false
 				w := writerFunc(func(p []byte) (int, error) {
-					if !once && got.Len() > len(data)/2 {
+					// Early, so that not all is under way yet.
+					if !once && got.Len() > 0 {
 						once = true
 						g.cut.Store(true)
 						for _, f := range g.faults {
