@@ -379,3 +379,21 @@ func FuzzRecordedBy(f *testing.F) {
 		}
 	})
 }
+
+// A share goes with the connection that it was begun over, and whoever writes
+// it learns that there is no use in trying again.
+func TestWriterEndsWithConnection(t *testing.T) {
+	bubble(t, nil, HandlerConfig{}, func(t *testing.T, r *rig) {
+		c := r.newClient(t, Config{})
+		w := begun(t, c, storage.Index{1}, 10)
+		must(t, w.WriteAt(t.Context(), []byte("some"), 0))
+		r.net.Cut("client", "server")
+		time.Sleep(time.Second)
+		must(t, w.WriteAt(t.Context(), []byte("things"), 4)) // is not sent yet
+		if err := w.Close(t.Context()); !errors.Is(err, storage.ErrClosed) || !errors.Is(err, foolscap.ErrLost) {
+			t.Errorf("Close = %v; want it closed, for want of the connection", err)
+		}
+		must(t, w.Abort(t.Context()))
+		begun(t, c, storage.Index{1}, 10).Abort(t.Context()) // another takes its place
+	})
+}

@@ -198,11 +198,17 @@ func (w *shareWriter) send(ctx context.Context, p []byte, off int64) error {
 	return w.call(ctx, int64(len(p)), "write", off, p)
 }
 
+// call asks the server's writer, which is gone for good with its connection:
+// trying again over another would be in vain.
 func (w *shareWriter) call(ctx context.Context, bytes int64, method string, args ...any) error {
-	return w.c.timed(ctx, bytes, func(ctx context.Context) error {
+	err := w.c.timed(ctx, bytes, func(ctx context.Context) error {
 		_, err := w.ref.Call(ctx, method, nil, args...)
 		return err
 	})
+	if errors.Is(err, foolscap.ErrLost) {
+		err = fmt.Errorf("%w: %w", storage.ErrClosed, err)
+	}
+	return err
 }
 
 func (w *shareWriter) fail(err error) {
