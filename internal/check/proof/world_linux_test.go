@@ -14,7 +14,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"tahoe-go/internal/check/leaklab"
 	"tahoe-go/internal/check/procgrid"
@@ -199,7 +198,7 @@ func (w *world) run(t *testing.T, n *node) *node {
 
 func (n *node) wait(t *testing.T, line string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), outageTime)
 	defer cancel()
 	if _, err := n.WaitLine(ctx, line); err != nil {
 		t.Fatal(err)
