@@ -3,7 +3,7 @@
 GO        ?= go
 BIN       := bin/tahoe
 export CGO_ENABLED ?= 0
-TEST_TIMEOUT ?= 15m
+TEST_TIMEOUT ?= 9m
 FUZZTIME  ?= 3s
 PLATFORMS := linux/arm64 darwin/arm64 windows/amd64 freebsd/amd64
 

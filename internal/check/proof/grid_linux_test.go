@@ -312,7 +312,7 @@ func (g *grid) background(t *testing.T, r *road, verb string) {
 // connected waits until a client has so many servers.
 func (g *grid) connected(t *testing.T, n *node, want int) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), outageTime)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
 	defer cancel()
 	gw := n.gateway(t)
 	for {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"tahoe-go/internal/check/leaklab"
 	"tahoe-go/internal/check/procgrid"
@@ -198,7 +199,7 @@ func (w *world) run(t *testing.T, n *node) *node {
 
 func (n *node) wait(t *testing.T, line string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), outageTime)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Second)
 	defer cancel()
 	if _, err := n.WaitLine(ctx, line); err != nil {
 		t.Fatal(err)
