@@ -361,7 +361,7 @@ func content(size int) []byte {
 // put stores data and remembers the cap.
 func (g *grid) put(t *testing.T, n *node, data []byte) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), outageTime)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	out, _, err := g.do(ctx, command{args: []string{"-d", n.dir, "put"}, stdin: string(data)})
 	if err != nil {
@@ -387,7 +387,7 @@ func (g *grid) stored(t *testing.T, out string, data []byte) string {
 // command line is for everybody to see.
 func (g *grid) get(t *testing.T, n *node, cap string, want []byte) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), outageTime)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	got, _, err := g.do(ctx, command{args: []string{"-d", n.dir, "get", "-", "-"}, stdin: cap + "\n"})
 	if err != nil {

@@ -36,9 +36,6 @@ var defects = []struct {
 	{"clear listener", `"net"`, `_, err = net.Listen("tcp", ":0")`, "dial"},
 }
 
-// plantTime is for what takes seconds on a machine that does nothing else.
-const plantTime = 2 * time.Minute
-
 // spots are where the defects are planted, and the line behind which they are
 // called.
 var spots = []struct{ pkg, file, line string }{
@@ -185,7 +182,7 @@ func victim(t *testing.T, ctx context.Context, lab *leaklab.Lab, bin, config str
 // No defect: nothing may be seen until the client has tried to connect.
 func strikes(t *testing.T, bin string, p plant) (seen string) {
 	lab := leaklab.New(t)
-	ctx, cancel := context.WithTimeout(t.Context(), plantTime)
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 	defer cancel()
 	n := victim(t, ctx, lab, bin, "[node]\nlockdown.enabled = false\n", plantEnv+"="+p.name())
 	if n == nil {
@@ -217,7 +214,7 @@ func strikes(t *testing.T, bin string, p plant) (seen string) {
 // by then, and returns what became of each. None may be seen.
 func strikesLocked(t *testing.T, bin string) map[string]string {
 	lab := leaklab.New(t)
-	ctx, cancel := context.WithTimeout(t.Context(), plantTime)
+	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 	defer cancel()
 	trigger := filepath.Join(t.TempDir(), "now")
 	var all []string
@@ -396,7 +393,7 @@ func TestLabSeesTheProduct(t *testing.T) {
 	lab := leaklab.New(t)
 	bin := procgrid.Build(t)
 	dir := t.TempDir()
-	ctx, cancel := context.WithTimeout(t.Context(), plantTime)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	do := func(args ...string) {
 		t.Helper()
