@@ -11,20 +11,26 @@ import (
 	"tahoe-go/internal/network/netx"
 )
 
-// firstInterval is the time between the first votes, by the wall clock: tor
-// votes two seconds before each multiple of it. By then all must be up and the
-// relays have sent their descriptors. It must divide a day.
-const firstInterval = 6 * time.Second
+// Authorities vote every interval, voteTime before it ends. From its length tor
+// derives that of the time periods and of the shared random values by which
+// onion descriptors are named and placed: 24 intervals, but the former cut to
+// whole minutes. Where that cuts anything the two drift apart, and there are
+// times in which no client finds an onion that has been up for a while. It has
+// to be the same from the first consensus on, too, and to divide a day.
+const (
+	interval = 10 * time.Second
+	voteTime = 4 * time.Second
+)
 
-// awaitInterval waits for the beginning of an interval. Authorities that start
-// on different sides of it expect different votes, refuse each other's, and the
-// network begins much later.
-func awaitInterval(ctx context.Context) {
-	now := time.Now() // Truncate counts from a midnight, as tor does
-	select {
-	case <-time.After(now.Truncate(firstInterval).Add(firstInterval).Sub(now)):
-	case <-ctx.Done():
-	}
+// bootTime is how long authorities and relays have until the first vote: by
+// then all must be up and the relays have sent their descriptors.
+const bootTime = 4 * time.Second
+
+// votingOffset returns how far behind the multiples of an interval authorities
+// that start now shall vote, in whole seconds.
+func votingOffset(now time.Time) int {
+	first := now.Add(bootTime + voteTime)
+	return int(first.Sub(first.Truncate(interval)) / time.Second) // Truncate counts from a midnight, as tor does
 }
 
 // Patience with the authorities and relays of a network.

@@ -44,6 +44,7 @@ type Network struct {
 	dir    string
 	temp   bool
 	common []string // torrc lines of every node
+	offset int      // seconds by which the authorities vote later
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup // of the forwarders
@@ -134,7 +135,7 @@ func (n *Network) build(ctx context.Context) error {
 		return err
 	}
 	n.common = n.commonLines(auths)
-	awaitInterval(ctx)
+	n.offset = votingOffset(time.Now())
 	n.say("starting %d authorities and %d relays", n.cfg.Authorities, n.cfg.Relays)
 	for _, nd := range all {
 		if err := nd.start(); err != nil {

@@ -169,11 +169,12 @@ func (nd *Node) authorityLines() []string {
 		"V3AuthoritativeDirectory 1",
 		"ContactInfo nobody@test.invalid",
 		"ExitPolicy reject *:*",
-		"V3AuthVotingInterval 12",
+		fmt.Sprintf("V3AuthVotingInterval %d", interval/time.Second),
 		"V3AuthVoteDelay 2",
 		"V3AuthDistDelay 2",
-		fmt.Sprintf("TestingV3AuthInitialVotingInterval %d", firstInterval/time.Second),
-		"TestingV3AuthInitialVoteDelay 2", // tor's least; it takes half where the interval is short
+		fmt.Sprintf("TestingV3AuthInitialVotingInterval %d", interval/time.Second),
+		fmt.Sprintf("TestingV3AuthVotingStartOffset %d", nd.net.offset),
+		"TestingV3AuthInitialVoteDelay 2", // tor's least
 		"TestingV3AuthInitialDistDelay 2",
 		"TestingDirAuthVoteExit *",
 		"TestingDirAuthVoteHSDir *",
