@@ -80,6 +80,28 @@ func goFolders(t *testing.T, root string) []string {
 	return folders
 }
 
+// The program is one for every system that we build it for (make cross builds
+// it in truth).
+func TestOtherSystems(t *testing.T) {
+	makefile, err := os.ReadFile(filepath.Join(moduleRoot(t), "Makefile"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, systems, _ := strings.Cut(string(makefile), "\nPLATFORMS := ")
+	systems, _, _ = strings.Cut(systems, "\n")
+	if len(strings.Fields(systems)) < 4 {
+		t.Fatalf("the Makefile names too few systems: %q", systems)
+	}
+	for _, s := range strings.Fields(systems) {
+		t.Run(s, func(t *testing.T) {
+			t.Parallel()
+			if err := CheckTypes(moduleRoot(t), s, "./cmd/tahoe"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // Every violation planted in testdata/planted.txtar is found on its line, by
 // its rule, and nothing else is. A line "// want: rule; rule" says what breaks
 // on it.
@@ -150,5 +172,38 @@ func TestBrokenTree(t *testing.T) {
 	os.WriteFile(filepath.Join(root, "docs", "design.md"), []byte("| 0 | `a/` | `b` | |\n| 1 | `c/` | `d` | |\n"), 0o644)
 	if _, err := Load(root, nil); err == nil || !strings.Contains(err.Error(), "does not compile") {
 		t.Errorf("loading what does not compile: %v", err)
+	}
+}
+
+// What only another system's compiler would refuse is found, inside a function
+// as well.
+func TestBrokenOnOtherSystem(t *testing.T) {
+	root := t.TempDir()
+	for name, text := range map[string]string{
+		"go.mod":         "module tahoe-go\ngo 1.26\n",
+		"main.go":        "package main\nimport \"tahoe-go/a\"\nfunc main() { a.F() }\n",
+		"a/a.go":         "package a\nfunc F() { f() }\n",
+		"a/a_linux.go":   "package a\nfunc f() {}\n",
+		"a/a_windows.go": "package a\nimport \"syscall\"\nfunc f() { syscall.Kill(1, 9) }\n",
+		"a/a_plan9.go":   "package a\n",
+		"a/a_darwin.go":  "package a\nimport \"os\"\nfunc f() {}\n",
+		"a/a_freebsd.go": "package a\nfunc f() int {}\n",
+		"a/a_illumos.go": "package a\nfunc f() { var g = 0 }\n",
+	} {
+		os.MkdirAll(filepath.Dir(filepath.Join(root, name)), 0o755)
+		os.WriteFile(filepath.Join(root, name), []byte(text), 0o644)
+	}
+	for system, want := range map[string]string{
+		"linux/arm64":   "",
+		"windows/amd64": "undefined: syscall.Kill",
+		"plan9/amd64":   "undefined: f",
+		"darwin/arm64":  "imported and not used",
+		"freebsd/amd64": "missing return",
+		"illumos/amd64": "declared and not used",
+	} {
+		err := CheckTypes(root, system, ".")
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%s: %v; want %q", system, err, want)
+		}
 	}
 }

@@ -31,8 +31,8 @@ type listed struct {
 	ImportMap      map[string]string
 }
 
-// Load reads the module at root with its tests. env is the go command's
-// environment, nil for ours. Load fails if anything does not compile, since
+// Load reads the module at root with its tests, as it is shipped: without cgo.
+// env is the go command's environment, nil for ours. Load fails if anything does not compile, since
 // what has no types is not checked.
 func Load(root string, env []string) (*Tree, error) {
 	t := &Tree{fset: token.NewFileSet(), root: root, deps: map[string][]string{}}
@@ -40,7 +40,7 @@ func Load(root string, env []string) (*Tree, error) {
 	if t.Table, err = readTable(filepath.Join(root, "docs", "design.md")); err != nil {
 		return nil, err
 	}
-	all, err := goList(root, env)
+	all, err := goList(root, env, "-export", "-test", "./...")
 	if err != nil {
 		return nil, err
 	}
@@ -73,10 +73,13 @@ func Load(root string, env []string) (*Tree, error) {
 	return t, nil
 }
 
-func goList(root string, env []string) ([]listed, error) {
-	cmd := exec.Command("go", "list", "-export", "-deps", "-test",
-		"-json=ImportPath,ForTest,Dir,Export,DepOnly,GoFiles,IgnoredGoFiles,Imports,ImportMap", "./...")
-	cmd.Dir, cmd.Env = root, env
+func goList(root string, env []string, args ...string) ([]listed, error) {
+	if env == nil {
+		env = os.Environ()
+	}
+	cmd := exec.Command("go", append([]string{"list", "-deps",
+		"-json=ImportPath,ForTest,Dir,Export,DepOnly,GoFiles,IgnoredGoFiles,Imports,ImportMap"}, args...)...)
+	cmd.Dir, cmd.Env = root, append(env[:len(env):len(env)], "CGO_ENABLED=0")
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
