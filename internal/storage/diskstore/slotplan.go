@@ -1,8 +1,11 @@
 package diskstore
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
+	"io"
+	"slices"
 
 	"tahoe-go/internal/storage"
 )
@@ -131,4 +134,30 @@ func growth(size int64, patches []patch) int64 {
 		end = max(end, p.end())
 	}
 	return end - size
+}
+
+// covers reports whether patches write most of a file that ends at end: then
+// to write all of it elsewhere costs less than to write them twice.
+func covers(patches []patch, end int64) bool {
+	n := int64(0)
+	for _, p := range patches {
+		n += p.end() - p.off
+	}
+	return n > end/2
+}
+
+// copyAround copies what patches leave of the first size bytes.
+func copyAround(to, from file, patches []patch, size int64) error {
+	in := slices.Clone(patches)
+	slices.SortFunc(in, func(a, b patch) int { return cmp.Compare(a.off, b.off) })
+	at := int64(0)
+	for _, p := range append(in, patch{off: size}) {
+		if n := min(p.off, size) - at; n > 0 {
+			if _, err := io.Copy(io.NewOffsetWriter(to, at), io.NewSectionReader(from, at, n)); err != nil {
+				return err
+			}
+		}
+		at = max(at, p.end())
+	}
+	return nil
 }

@@ -12,9 +12,10 @@ import (
 type changeKind int
 
 const (
-	updates changeKind = iota // in place, after a redo file
-	creates                   // written aside, then renamed
-	deletes                   // unlinked
+	updates  changeKind = iota // in place, after a redo file
+	replaces                   // of an update that leaves little: like creates
+	creates                    // written aside, then renamed
+	deletes                    // unlinked
 )
 
 // change is what happens to one share.
@@ -48,7 +49,7 @@ func (s *Store) commit(si storage.Index, changes []*change, we storage.WriteEnab
 	gone := false
 	for _, ch := range changes {
 		switch {
-		case ch.kind == creates:
+		case ch.kind == creates || ch.kind == replaces:
 			err = s.shares.Rename(ch.key.newPath(), ch.key.path())
 		case ch.kind == deletes && !ch.idle:
 			err, gone = s.shares.Remove(ch.key.path()), true
@@ -145,6 +146,15 @@ func (s *Store) planUpdate(ch *change, f file, ls storage.LeaseSecrets) error {
 		ch.idle = true
 		return nil
 	}
+	if end := size + growth(size, patches); covers(patches, end) && s.fits(end) == nil {
+		ch.kind = replaces
+		return writeAside(s.shares, ch.key.newPath(), func(to file) error {
+			if err := copyAround(to, f, patches, size); err != nil {
+				return err
+			}
+			return putAll(to, patches)
+		})
+	}
 	if err := s.fits(growth(size, patches)); err != nil {
 		return err
 	}
@@ -238,7 +248,7 @@ func (s *Store) undo(changes []*change) error {
 	}
 	for _, ch := range changes {
 		switch {
-		case ch.kind == creates:
+		case ch.kind == creates || ch.kind == replaces:
 			remove(s.shares, ch.key.newPath())
 		case ch.kind == updates && !ch.idle:
 			remove(s.redo, ch.key.redoTemp())
