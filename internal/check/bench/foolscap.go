@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -9,7 +10,13 @@ import (
 // foolscap are the rows of the same servers by the older protocol: a client
 // that is told to speak nothing else. The Python program moves 26 and 80 MiB/s
 // in such a grid.
-func (r *rig) foolscap(ctx context.Context) error {
+func (b *bench) foolscap(ctx context.Context) (err error) {
+	r, err := b.startGrid(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.stop()) }()
+	r.data = randomBytes(100 * mib)
 	r.gateway.Close()
 	if err := r.client.Stop(); err != nil {
 		return err

@@ -42,7 +42,7 @@ func (b *bench) grid(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, r.stop()) }()
 	r.data = randomBytes(500 * mib)
-	for _, step := range []func(context.Context) error{r.idle, r.sizes, r.small, r.firstByte, r.memory, r.starts, r.foolscap} {
+	for _, step := range []func(context.Context) error{r.idle, r.sizes, r.small, r.firstByte, r.memory, r.starts} {
 		if err := step(ctx); err != nil {
 			return err
 		}

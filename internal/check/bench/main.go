@@ -4,11 +4,11 @@
 // when nothing else costs anything.
 //
 // It measures nothing by itself below the level of processes: those rows come
-// from the packages' own Go benchmarks. The grid, files and tor rows run bin/tahoe
+// from the packages' own Go benchmarks. The rows from grid on run bin/tahoe
 // (or $TAHOE) as separate processes, on loopback and on a private Tor network.
 // It judges nobody: it exits 0 whatever the figures. Sections can be chosen:
 //
-//	scripts/bench codec server grid files tor cost
+//	scripts/bench codec server grid foolscap files tor cost
 package main
 
 import (
@@ -41,6 +41,7 @@ var sections = []struct {
 	{"codec", "Codecs: MB/s of plaintext, one file", (*bench).codec},
 	{"server", "One storage server, TLS on loopback, both ends on this machine", (*bench).server},
 	{"grid", "A grid on loopback: 10 server processes, 1 client process, clear TCP, 3 of 10", (*bench).grid},
+	{"foolscap", "The same grid by Foolscap", (*bench).foolscap},
 	{"files", "Mutable files, directories and trees on the same grid", (*bench).files},
 	{"tor", "A private Tor network: onion servers, an anonymous client with a tor of its own", (*bench).tor},
 	{"cost", "What Tor costs: servers in the clear, through an exit and as onions", (*bench).cost},
