@@ -79,7 +79,7 @@ func (h *Handler) readParts(q *request) (file *received, err error) {
 		}
 		switch name := part.FormName(); {
 		case name == "file" && file == nil:
-			if file, err = h.receive(q, part); file != nil {
+			if file, err = h.receive(q, part, false); file != nil {
 				file.name = part.FileName()
 			}
 		case name == "file":

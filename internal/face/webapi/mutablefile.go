@@ -44,11 +44,15 @@ func (op *operation) mutableTrace() *mutable.Trace {
 	}
 }
 
-// contents returns a received file as bytes.
+// contents returns a received file as bytes, which are good until it is
+// closed.
 func (r *received) contents() ([]byte, error) {
 	if r.Size() > maxMutable {
 		return nil, errorf(http.StatusRequestEntityTooLarge, "At most %d bytes can be written into a mutable file at once. "+
 			"Larger ones can be written piece by piece, with offset=.", maxMutable)
+	}
+	if data, ok := r.Bytes(); ok {
+		return data, nil
 	}
 	data := make([]byte, r.Size())
 	_, err := io.ReadFull(r.Spool, data)

@@ -65,7 +65,7 @@ func (h *Handler) putFile(q *request, root caps.Cap, names []string) error {
 	if q.r.Header.Get("Content-Range") != "" {
 		return errorf(http.StatusNotImplemented, "Content-Range is not supported with PUT; offset= writes into mutable files.")
 	}
-	body, err := h.receive(q, q.r.Body)
+	body, err := h.receive(q, q.r.Body, len(names) == 0 || a.format.mutable())
 	if err != nil {
 		return err
 	}

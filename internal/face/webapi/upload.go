@@ -29,7 +29,7 @@ func (h *Handler) put(q *request) error {
 	if err != nil {
 		return err
 	}
-	body, err := h.receive(q, q.r.Body)
+	body, err := h.receive(q, q.r.Body, opts.format.mutable())
 	if err != nil {
 		return err
 	}
@@ -78,8 +78,13 @@ func (r *received) Close() error {
 	return r.Spool.Close()
 }
 
-// receive spools a file that the client sends, and derives its key meanwhile.
-func (h *Handler) receive(q *request, from io.Reader) (r *received, err error) {
+// slotMemory is how much of what goes into a mutable file is kept in memory:
+// all of it will be there, several times, when it is written.
+const slotMemory = 16 << 20
+
+// receive spools a file that the client sends, and derives its key meanwhile
+// unless it is certain that the file goes into a mutable one.
+func (h *Handler) receive(q *request, from io.Reader, mutable bool) (r *received, err error) {
 	op, err := h.beginUpload(q)
 	if err != nil {
 		return nil, err
@@ -100,10 +105,13 @@ func (h *Handler) receive(q *request, from io.Reader) (r *received, err error) {
 	}
 	rc := http.NewResponseController(q)
 	in := &body{Reader: from, op: op, rc: rc, idle: h.c.Idle}
-	if !h.c.Convergence.IsZero() {
+	where := h.c.Spool
+	if mutable {
+		where.Memory, where.Expect = max(where.Memory, slotMemory), q.r.ContentLength
+	} else if !h.c.Convergence.IsZero() {
 		in.keyer = h.c.Files.NewKeyer(h.c.Convergence)
 	}
-	s, err := spool.Fill(in, h.c.Spool)
+	s, err := spool.Fill(in, where)
 	rc.SetReadDeadline(time.Time{}) // the silence after a body is no fault
 	if err != nil {
 		return nil, fmt.Errorf("receiving the file: %w", err)

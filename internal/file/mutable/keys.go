@@ -4,19 +4,23 @@ import (
 	"context"
 	"crypto/rand"
 	"sync"
+	"time"
 
 	"tahoe-go/internal/format/ssk"
 )
 
 // Keys makes RSA keys ahead, so that creating a file or directory need not
-// wait for one. While its stock is full it does nothing. It may be used
-// concurrently. Close it.
+// wait for one. While its stock is full it does nothing, and as long as there
+// is a key left it lets a while go by after one was taken: whoever took it is
+// still at work, and the processor is theirs. It may be used concurrently.
+// Close it.
 type Keys struct {
-	generate func() (*ssk.PrivateKey, error)
-	stock    chan made
-	stop     chan struct{}
-	closing  sync.Once
-	making   sync.WaitGroup
+	c       KeysConfig
+	stock   chan made
+	taken   chan struct{} // full when a key was taken since fill looked
+	stop    chan struct{}
+	closing sync.Once
+	making  sync.WaitGroup
 }
 
 type made struct {
@@ -26,27 +30,44 @@ type made struct {
 
 // KeysConfig says how many keys are kept and where they come from.
 type KeysConfig struct {
-	Keep     int                             // 0: 2
+	Keep     int                             // 0: 4
+	Rest     time.Duration                   // after a key was taken; 0: half a second
 	Generate func() (*ssk.PrivateKey, error) // nil: ssk.GenerateKey
 }
 
 // NewKeys begins to fill the stock, on one processor.
 func NewKeys(c KeysConfig) *Keys {
-	or(&c.Keep, 2)
+	or(&c.Keep, 4)
+	or(&c.Rest, time.Second/2)
 	if c.Generate == nil {
 		c.Generate = func() (*ssk.PrivateKey, error) { return ssk.GenerateKey(rand.Reader) }
 	}
-	k := &Keys{generate: c.Generate, stock: make(chan made, c.Keep-1), stop: make(chan struct{})}
+	k := &Keys{c: c, stock: make(chan made, c.Keep), taken: make(chan struct{}, 1), stop: make(chan struct{})}
 	k.making.Go(k.fill)
 	return k
 }
 
-// fill makes a key and waits until it is taken or there is room for it.
+// fill makes a key when there is none, or room for one and nobody at work.
 func (k *Keys) fill() {
+	var rest <-chan time.Time // nil: it is over
 	for {
-		key, err := k.generate()
 		select {
-		case k.stock <- made{key, err}:
+		case <-k.taken:
+			rest = time.After(k.c.Rest)
+		case <-k.stop:
+			return
+		default:
+		}
+		if n := len(k.stock); n == 0 || n < cap(k.stock) && rest == nil {
+			key, err := k.c.Generate()
+			k.stock <- made{key, err} // nobody else adds to it
+			continue
+		}
+		select {
+		case <-k.taken:
+			rest = time.After(k.c.Rest)
+		case <-rest:
+			rest = nil
 		case <-k.stop:
 			return
 		}
@@ -57,14 +78,18 @@ func (k *Keys) fill() {
 func (k *Keys) Get(ctx context.Context) (*ssk.PrivateKey, error) {
 	select {
 	case <-k.stop: // closed: made on the spot
-		return k.generate()
+		return k.c.Generate()
 	default:
 	}
 	select {
 	case m := <-k.stock:
+		select {
+		case k.taken <- struct{}{}:
+		default:
+		}
 		return m.key, m.err
 	case <-k.stop:
-		return k.generate()
+		return k.c.Generate()
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}

@@ -571,7 +571,8 @@ func TestTurns(t *testing.T) {
 	})
 }
 
-// Keys are made ahead, as many as are kept and no more.
+// Keys are made ahead, as many as are kept and no more: not while somebody who
+// took one is at work, unless there is none left.
 func TestKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		made := 0
@@ -580,14 +581,29 @@ func TestKeys(t *testing.T) {
 		if made != 3 {
 			t.Errorf("%d keys were made ahead", made)
 		}
-		for range 2 {
-			if _, err := k.Get(t.Context()); err != nil {
-				t.Error(err)
+		take := func(n int) {
+			for range n {
+				if _, err := k.Get(t.Context()); err != nil {
+					t.Error(err)
+				}
 			}
+			synctest.Wait()
 		}
+		take(1)
+		time.Sleep(400 * time.Millisecond) // of the bubble
+		take(1)
+		time.Sleep(400 * time.Millisecond)
+		if made != 3 {
+			t.Errorf("%d keys were made while those who took two are at work", made)
+		}
+		time.Sleep(200 * time.Millisecond)
 		synctest.Wait()
 		if made != 5 {
 			t.Errorf("%d keys were made when two had been taken", made)
+		}
+		take(3)
+		if made != 6 {
+			t.Errorf("%d keys were made when all had been taken; want one more at once", made)
 		}
 		k.Close()
 		k.Close()

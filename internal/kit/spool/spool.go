@@ -33,6 +33,7 @@ type Config struct {
 	Dir    string // folder of temporary files; "" means the system's
 	Memory int64  // bytes kept in memory before a file is made; 0 means DefaultMemory, negative none
 	Max    int64  // bytes accepted in all; 0 means no limit
+	Expect int64  // bytes that will come, if known: room for them in memory is made at once
 }
 
 // Spool is written first and read later. Write, Read and Seek are for one
@@ -67,7 +68,11 @@ func New(cfg Config) *Spool {
 	if cfg.Memory == 0 {
 		cfg.Memory = DefaultMemory
 	}
-	return &Spool{cfg: cfg}
+	s := &Spool{cfg: cfg}
+	if cfg.Expect > 0 && cfg.Expect <= cfg.Memory {
+		s.mem = make([]byte, 0, cfg.Expect)
+	}
+	return s
 }
 
 // Fill reads r to its end into a new spool, which stands at its start. On an
@@ -86,6 +91,10 @@ func (s *Spool) Size() int64 { return s.size }
 
 // InMemory reports whether no file is in use.
 func (s *Spool) InMemory() bool { return s.file == nil }
+
+// Bytes returns everything, which is not to be changed and is good until
+// Close, if it is in memory.
+func (s *Spool) Bytes() (all []byte, ok bool) { return s.mem, s.file == nil && s.usable() == nil }
 
 // Write appends p. After an error the spool takes and gives nothing more.
 func (s *Spool) Write(p []byte) (int, error) {

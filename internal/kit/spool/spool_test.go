@@ -219,3 +219,33 @@ func TestShortFile(t *testing.T) {
 		t.Errorf("ReadAt = %d, %v", n, err)
 	}
 }
+
+// What is in memory can be had without a copy, and room that was expected is
+// made once; what is not in memory cannot, nor anything after Close.
+func TestBytes(t *testing.T) {
+	data := bytes.Repeat([]byte("spooled "), 1<<10)
+	for _, tt := range []struct {
+		memory, expect int64
+		ok             bool
+	}{{0, 0, true}, {0, int64(len(data)), true}, {0, 100, true}, {100, int64(len(data)), false}, {-1, 0, false}} {
+		s, err := Fill(iotest.OneByteReader(bytes.NewReader(data)), Config{Dir: t.TempDir(), Memory: tt.memory, Expect: tt.expect})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, ok := s.Bytes()
+		if ok != tt.ok || ok && !bytes.Equal(got, data) {
+			t.Errorf("memory %d, %d expected: %d bytes, %v; want %v", tt.memory, tt.expect, len(got), ok, tt.ok)
+		}
+		if tt.expect == int64(len(data)) && ok && cap(got) != len(data) {
+			t.Errorf("room for %d bytes was made where %d were expected", cap(got), len(data))
+		}
+		whole, err := io.ReadAll(s)
+		if err != nil || !bytes.Equal(whole, data) {
+			t.Errorf("memory %d, %d expected: read %d bytes, %v", tt.memory, tt.expect, len(whole), err)
+		}
+		s.Close()
+		if _, ok := s.Bytes(); ok {
+			t.Error("Bytes after Close")
+		}
+	}
+}

@@ -1,6 +1,9 @@
 package gbs
 
-import "sync"
+import (
+	"math/bits"
+	"sync"
+)
 
 // Share bytes move in pieces of a chunk: large enough for few calls, small
 // enough to stay in a core's cache between the socket and the store.
@@ -40,4 +43,40 @@ func (b *buffers) get(n int64) (buf []byte, put func()) {
 		p = new([smallChunk]byte)
 	}
 	return p[:], func() { b.small.Put(p) }
+}
+
+// maxPooled is the largest buffer for a whole message that is kept for the
+// next one.
+const maxPooled = 8 << 20
+
+// bodies keeps buffers for whole messages, of chunk bytes and its doubles up
+// to maxPooled.
+type bodies [6]sync.Pool
+
+// bodySize returns the size of a buffer for n bytes.
+func bodySize(n int64) int64 {
+	if n > maxPooled {
+		return n
+	}
+	return chunk << bodyClass(n)
+}
+
+func bodyClass(n int64) int { return bits.Len64(uint64(max(n, chunk)-1)) - bits.Len(chunk-1) }
+
+// get returns an empty buffer of size bytes, which bodySize has returned.
+func (b *bodies) get(size int64) []byte {
+	if size <= maxPooled {
+		if p, _ := b[bodyClass(size)].Get().(*[]byte); p != nil {
+			return *p
+		}
+	}
+	return make([]byte, 0, size)
+}
+
+// put takes a buffer back that get has returned.
+func (b *bodies) put(buf []byte) {
+	if size := int64(cap(buf)); size <= maxPooled {
+		buf = buf[:0]
+		b[bodyClass(size)].Put(&buf)
+	}
 }

@@ -55,6 +55,7 @@ type Handler struct {
 	buffers *buffers
 
 	slotBodies, slotAnswers budget
+	bodies                  bodies
 
 	version    atomic.Pointer[cachedVersion]
 	versioning chan struct{} // one slot: who fetches the version

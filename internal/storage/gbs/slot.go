@@ -62,8 +62,8 @@ func worstAnswer(spans []storage.Span) int64 {
 }
 
 // readLarge reads a CBOR body of at most limit bytes. Memory is taken as bytes
-// arrive, not as they are announced. The caller calls release in any case,
-// and may again.
+// arrive, not as they are announced, beyond maxPooled. The body is good until
+// release is called, which the caller does in any case, and may again.
 func (c *call) readLarge(limit int64) (body []byte, release func(), err error) {
 	room := c.h.slotBodies.new()
 	if err := checkContentType(c.r.Header); err != nil {
@@ -72,36 +72,60 @@ func (c *call) readLarge(limit int64) (body []byte, release func(), err error) {
 	if c.r.ContentLength > limit {
 		return nil, room.release, errBodyTooLarge
 	}
-	body = make([]byte, 0, smallChunk)
+	buf := make([]byte, 0, smallChunk)
+	pooled := false
+	release = func() {
+		if pooled {
+			c.h.bodies.put(buf)
+			pooled = false
+		}
+		room.release()
+	}
 	for due := 0; ; {
-		if len(body) >= due {
+		if len(buf) >= due {
 			c.allowRead(chunk)
 			due += chunk
 		}
-		if len(body) == cap(body) {
-			size := min(2*int64(cap(body)), limit+1)
-			if c.r.ContentLength >= int64(len(body)) {
-				size = min(size, c.r.ContentLength+1) // one more, to see the end
+		if len(buf) == cap(buf) {
+			size := bodySize(c.roomFor(len(buf), limit))
+			if !room.grow(size + int64(len(buf))) { // both, while it is copied
+				return nil, release, errBusy
 			}
-			if !room.grow(size + int64(len(body))) { // both, until the old is collected
-				return nil, room.release, errBusy
+			grown := append(c.h.bodies.get(size), buf...)
+			if pooled {
+				c.h.bodies.put(buf)
 			}
-			grown := make([]byte, len(body), size)
-			copy(grown, body)
-			body = grown
+			buf, pooled = grown, true
 		}
-		n, err := c.r.Body.Read(body[len(body):min(cap(body), due)])
-		body = body[:len(body)+n]
+		n, err := c.r.Body.Read(buf[len(buf):min(cap(buf), due)])
+		buf = buf[:len(buf)+n]
 		switch {
-		case int64(len(body)) > limit:
-			return nil, room.release, errBodyTooLarge
+		case int64(len(buf)) > limit:
+			return nil, release, errBodyTooLarge
 		case err == io.EOF:
 			c.bodyRead()
-			return body, room.release, nil
+			return buf, release, nil
 		case err != nil:
-			return nil, room.release, errBodyCut
+			return nil, release, errBodyCut
 		}
 	}
+}
+
+// roomFor returns the size of the next buffer for a body of which have bytes
+// have come: a chunk, then all that was announced if that is not much, else
+// double.
+func (c *call) roomFor(have int, limit int64) int64 {
+	all := limit + 1 // one more, to see the end
+	if c.r.ContentLength >= int64(have) {
+		all = c.r.ContentLength + 1
+	}
+	switch {
+	case have < chunk:
+		return min(all, chunk)
+	case all <= maxPooled:
+		return all
+	}
+	return min(2*int64(have), all)
 }
 
 // sendLarge sends a CBOR message in pieces that each have to move.
