@@ -63,7 +63,7 @@ func TestMedian(t *testing.T) {
 }
 
 func TestSections(t *testing.T) {
-	if err := run(t.Context(), []string{"nonsense"}); err == nil || !strings.Contains(err.Error(), "codec, server, grid, files, tor, cost") {
+	if err := run(t.Context(), []string{"nonsense"}); err == nil || !strings.Contains(err.Error(), "codec, server, grid, foolscap, files, tor, cost") {
 		t.Errorf("an unknown section: %v", err)
 	}
 }
