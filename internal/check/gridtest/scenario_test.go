@@ -319,6 +319,24 @@ func TestPartition(t *testing.T) {
 	})
 }
 
+// Servers that were lost before the first byte was read come back one after
+// another: the first of them are not taken for all.
+func TestSlowReturn(t *testing.T) {
+	Run(t, Config{SegmentSize: 64 << 10, Link: memnet.Link{Latency: 100 * time.Millisecond}, Patience: immutable.Patience{Stall: 15 * time.Second, Outage: 10 * time.Minute}}, func(t *testing.T, g *Grid) {
+		data := Content(400_000)
+		_, cap := g.Client.MustPut(data)
+		time.AfterFunc(50*time.Millisecond, func() {
+			for _, s := range g.Servers {
+				g.Net.Partition("client", s.Name)
+			}
+		})
+		for i, s := range g.Servers {
+			time.AfterFunc(3*time.Minute+time.Duration(i/2)*30*time.Second, func() { g.Net.Heal("client", s.Name) })
+		}
+		within(t, "a read across a partition that ends bit by bit", 7*time.Minute, func() { g.Client.MustGet(cap, data) })
+	})
+}
+
 // The same of a client in the middle of an upload: it goes on where it stopped
 // after a short outage, begins again after a long one, and after servers that
 // restarted.

@@ -52,6 +52,7 @@ func (f *File) ReadRange(ctx context.Context, w io.Writer, off, n int64, tr *Tra
 	end := off + n
 	out := &counter{w: w}
 	lastGood, began := time.Now(), false
+	absent := map[string]bool{}
 	for off < end {
 		err := f.attempt(ctx, out, off, end, tr)
 		if err == nil {
@@ -61,7 +62,7 @@ func (f *File) ReadRange(ctx context.Context, w io.Writer, off, n int64, tr *Tra
 			lastGood, began = time.Now(), true
 		}
 		off, out.n = off+out.n, 0
-		if !f.worthWaiting(ctx, err, began) || time.Since(lastGood) > f.c.c.Patience.Outage {
+		if !worthWaiting(ctx, err, began, absent) || time.Since(lastGood) > f.c.c.Patience.Outage {
 			return err
 		}
 		pause(ctx, f.c.c.Patience.Hedge)
@@ -72,21 +73,22 @@ func (f *File) ReadRange(ctx context.Context, w io.Writer, off, n int64, tr *Tra
 // worthWaiting reports whether err may pass by itself: servers did not answer,
 // as opposed to answering that they have no good share. If a part of the file
 // was read already, shares that are missing now are on servers that are not
-// connected: nobody asks those, so they give no error.
-func (f *File) worthWaiting(ctx context.Context, err error, began bool) bool {
+// connected: nobody asks those, so they give no error. absent is kept between
+// tries: the servers that have not answered since they gave an error. Those
+// that come back first must not be taken for all there are.
+func worthWaiting(ctx context.Context, err error, began bool, absent map[string]bool) bool {
 	e, ok := errors.AsType[*NotEnoughSharesError](err)
 	if !ok || ctx.Err() != nil {
 		return false
 	}
-	if len(e.Servers) == 0 || began && e.Corrupt == 0 {
-		return true
-	}
 	for _, s := range e.Servers {
 		if s.Err != nil {
-			return true
+			absent[s.ID] = true
+		} else {
+			delete(absent, s.ID)
 		}
 	}
-	return false
+	return len(e.Servers) == 0 || began && e.Corrupt == 0 || len(absent) > 0
 }
 
 func pause(ctx context.Context, d time.Duration) {

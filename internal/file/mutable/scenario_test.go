@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -575,11 +576,11 @@ func TestTurns(t *testing.T) {
 // took one is at work, unless there is none left.
 func TestKeys(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		made := 0
-		k := NewKeys(KeysConfig{Keep: 3, Generate: func() (*ssk.PrivateKey, error) { made++; return nil, nil }})
+		var made atomic.Int32
+		k := NewKeys(KeysConfig{Keep: 3, Generate: func() (*ssk.PrivateKey, error) { made.Add(1); return nil, nil }})
 		synctest.Wait()
-		if made != 3 {
-			t.Errorf("%d keys were made ahead", made)
+		if made.Load() != 3 {
+			t.Errorf("%d keys were made ahead", made.Load())
 		}
 		take := func(n int) {
 			for range n {
@@ -593,17 +594,17 @@ func TestKeys(t *testing.T) {
 		time.Sleep(400 * time.Millisecond) // of the bubble
 		take(1)
 		time.Sleep(400 * time.Millisecond)
-		if made != 3 {
-			t.Errorf("%d keys were made while those who took two are at work", made)
+		if made.Load() != 3 {
+			t.Errorf("%d keys were made while those who took two are at work", made.Load())
 		}
 		time.Sleep(200 * time.Millisecond)
 		synctest.Wait()
-		if made != 5 {
-			t.Errorf("%d keys were made when two had been taken", made)
+		if made.Load() != 5 {
+			t.Errorf("%d keys were made when two had been taken", made.Load())
 		}
 		take(3)
-		if made != 6 {
-			t.Errorf("%d keys were made when all had been taken; want one more at once", made)
+		if made.Load() != 6 {
+			t.Errorf("%d keys were made when all had been taken; want one more at once", made.Load())
 		}
 		k.Close()
 		k.Close()
