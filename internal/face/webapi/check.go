@@ -117,6 +117,10 @@ func (h *Handler) check(ctx context.Context, c caps.Cap, o immutable.CheckOption
 	if typeOf(c) == unknownType {
 		return out, nil // nobody can tell
 	}
+	if e := translateProhibited(h.c.Blacklist.Check(c)); e != nil {
+		out.Summary = "Not checked: " + e.text // as the Python gateway, which calls it healthy too
+		return out, nil
+	}
 	file, ok := caps.Verifier(c)
 	if !ok {
 		return out, nil // it is in its cap

@@ -32,6 +32,11 @@ func (h *Handler) file(q *request, t *target) error {
 	if !readable(c) {
 		return errorf(http.StatusBadRequest, "A cap of the kind %s grants checking a file, not reading it.", c.Kind())
 	}
+	if kind == "" {
+		if err := h.c.Blacklist.Check(c); err != nil {
+			return err
+		}
+	}
 	if si, ok := caps.Index(c); ok && !caps.Mutable(c) {
 		// An immutable file has the same tag forever.
 		if q.unchanged(si.String() + "-" + kind) {

@@ -122,7 +122,7 @@ func reveal(c caps.Cap) string {
 // walk visits a directory and everything below it, each object once.
 func (h *Handler) walk(ctx context.Context, c caps.Dir, v filestore.Visitor) error {
 	h.c.Grid.Wait(ctx, h.c.K)
-	d, err := h.c.Directories.Open(c)
+	d, err := h.openDirectory(c)
 	if err != nil {
 		return err
 	}

@@ -104,7 +104,7 @@ func (h *Handler) dirHTML(q *request, c caps.Dir, t *dirtable.Table, why error) 
 	if t != nil {
 		p.Find = strings.TrimSpace(q.arg("find"))
 		p.FindWords = clean(p.Find)
-		rows = p.choose(t, q.arg("after"))
+		rows = p.choose(t, q.arg("after"), h.barred)
 	}
 	if err := pages.ExecuteTemplate(w, "dirhead", p); err != nil {
 		return pageError(err)
@@ -126,8 +126,8 @@ func pageError(err error) error {
 }
 
 // choose picks the rows of a page: those after a name, and with the words
-// looked for in theirs.
-func (p *dirPage) choose(t *dirtable.Table, after string) []dirRow {
+// looked for in theirs. barred says of what is prohibited that it is.
+func (p *dirPage) choose(t *dirtable.Table, after string, barred func(caps.Cap) string) []dirRow {
 	here := ""
 	if p.Writable {
 		here = "/uri/" + quote(p.Cap) + "/"
@@ -156,7 +156,11 @@ func (p *dirPage) choose(t *dirtable.Table, after string) []dirRow {
 			p.Bad++
 			continue
 		}
-		rows = append(rows, rowOf(p.Cap, name, o, here))
+		row := rowOf(p.Cap, name, o, here)
+		if why := barred(o.child.Cap()); why != "" {
+			row.Link, row.Kind = "", why
+		}
+		rows = append(rows, row)
 	}
 	if more {
 		p.Next = rows[len(rows)-1].Name

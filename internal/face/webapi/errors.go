@@ -67,6 +67,9 @@ func translate(err error) *httpError {
 		}
 		return &httpError{status: http.StatusGone, text: text, details: reports(e.Servers)}
 	}
+	if e := translateProhibited(err); e != nil {
+		return e
+	}
 	if e := translateTree(err); e != nil {
 		return e
 	}
@@ -109,6 +112,7 @@ func (h *Handler) fail(q *request, err error) {
 		h.c.Log.Debug("an answer was cut off", "err", err)
 		panic(http.ErrAbortHandler)
 	}
+	h.logProhibited(err)
 	e := translate(err)
 	text, details := clean(e.text), make([]string, len(e.details))
 	for i, d := range e.details {

@@ -57,6 +57,9 @@ func (h *Handler) info(q *request, child dirtable.Child, name string) error {
 	case caps.SSK, caps.SSKRead:
 		h.infoVersion(q, f, &p)
 	}
+	if e := translateProhibited(h.c.Blacklist.Check(c)); e != nil {
+		p.Problem = e.text
+	}
 	p.Checkable = p.Verify != ""
 	switch {
 	case p.Directory:

@@ -100,7 +100,7 @@ func (h *Handler) overwrite(ctx context.Context, body *received, c caps.Cap, off
 	if err != nil {
 		return err
 	}
-	f, err := h.c.Mutable.Open(c)
+	f, err := h.openMutable(c)
 	if err != nil {
 		return err
 	}
@@ -120,7 +120,7 @@ func (h *Handler) overwrite(ctx context.Context, body *received, c caps.Cap, off
 
 // version asks servers for the best version of a mutable file.
 func (h *Handler) version(q *request, c caps.Cap) (v ssk.Version, err error) {
-	f, err := h.c.Mutable.Open(c)
+	f, err := h.openMutable(c)
 	if err != nil {
 		return v, err
 	}
@@ -134,7 +134,7 @@ func (h *Handler) version(q *request, c caps.Cap) (v ssk.Version, err error) {
 
 // mutableContent sends a mutable file's bytes, or the range asked for.
 func (h *Handler) mutableContent(q *request, c caps.Cap, name string) error {
-	f, err := h.c.Mutable.Open(c)
+	f, err := h.openMutable(c)
 	if err != nil {
 		return err
 	}

@@ -160,7 +160,7 @@ func (h *Handler) mkdirAt(q *request, root caps.Cap, names []string, opts direct
 	if len(names) == 0 {
 		return root, nil
 	}
-	d, err := h.c.Directories.Open(c)
+	d, err := h.openDirectory(c)
 	if err != nil {
 		return nil, err
 	}
@@ -204,7 +204,7 @@ func (h *Handler) linkAt(q *request, root caps.Cap, names []string, child dirtab
 	if !ok {
 		return errInTheWay(names[0])
 	}
-	d, err := h.c.Directories.Open(c)
+	d, err := h.openDirectory(c)
 	if err != nil {
 		return err
 	}

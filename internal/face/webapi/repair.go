@@ -42,7 +42,7 @@ func (h *Handler) repair(ctx context.Context, c caps.Cap, before *checked, o imm
 	if !caps.Writable(c) {
 		return nil, caps.ErrNotWritable
 	}
-	f, err := h.c.Mutable.Open(file)
+	f, err := h.openMutable(file)
 	if err != nil {
 		return nil, err
 	}

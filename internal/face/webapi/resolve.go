@@ -112,7 +112,7 @@ func (h *Handler) openDir(op *operation, c caps.Dir) (*directory.Directory, erro
 		return nil, caps.ErrNotWritable
 	}
 	op.object(c)
-	return h.c.Directories.Open(c)
+	return h.openDirectory(c)
 }
 
 // place links what is new where a target is to be, and makes the directories

@@ -112,6 +112,11 @@ func (h *Handler) getDir(q *request, c caps.Dir, t *target) error {
 		return errorf(http.StatusBadRequest,
 			"GET of a directory takes no t=, or t=json, t=info, t=uri, t=readonly-uri or t=rename-form.")
 	}
+	if kind == "" || kind == "json" {
+		if err := h.c.Blacklist.Check(c); err != nil {
+			return err
+		}
+	}
 	if si, ok := caps.Index(c); ok && !caps.Mutable(c) {
 		if q.unchanged("DIR:" + si.String() + "-" + kind) {
 			return nil
@@ -135,7 +140,7 @@ func (h *Handler) getDir(q *request, c caps.Dir, t *target) error {
 
 // list reads a directory.
 func (h *Handler) list(q *request, c caps.Dir) (table *dirtable.Table, err error) {
-	d, err := h.c.Directories.Open(c)
+	d, err := h.openDirectory(c)
 	if err != nil {
 		return nil, err
 	}

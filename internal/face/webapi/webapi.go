@@ -23,6 +23,7 @@ import (
 	"sync"
 	"time"
 
+	"tahoe-go/internal/file/blacklist"
 	"tahoe-go/internal/file/directory"
 	"tahoe-go/internal/file/filestore"
 	"tahoe-go/internal/file/immutable"
@@ -71,6 +72,9 @@ type Config struct {
 	Store       *filestore.Store
 	Directories *directory.Client
 	Mutable     *mutable.Client
+	// Blacklist names what is not handed out; Store should have it too. nil:
+	// nothing is.
+	Blacklist *blacklist.List
 	// MDMF: a new directory is MDMF if the request does not say how it is to
 	// be stored.
 	MDMF bool

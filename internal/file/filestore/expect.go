@@ -97,7 +97,7 @@ func (s *Store) expect(ctx context.Context, node Node, path []string, list bool)
 			break
 		}
 		cap, ok := s.links.recall(next.Cap(), norm.NFC.String(path[len(e.fetches)-1]))
-		if !ok {
+		if !ok || s.c.Blacklist.Check(cap) != nil {
 			break
 		}
 		var err error

@@ -6,6 +6,8 @@
 // Walk visits a tree of any depth, with cycles, each object once. What is in a
 // directory and how it is changed is directory's.
 //
+// What the operator's blacklist names is not opened: it is *Prohibited.
+//
 // Start with New, Store.Open, Store.Lookup and Store.Walk.
 package filestore
 
@@ -14,6 +16,7 @@ import (
 	"fmt"
 	"io"
 
+	"tahoe-go/internal/file/blacklist"
 	"tahoe-go/internal/file/directory"
 	"tahoe-go/internal/file/immutable"
 	"tahoe-go/internal/file/mutable"
@@ -26,6 +29,8 @@ type Config struct {
 	Immutable   *immutable.Client
 	Mutable     *mutable.Client
 	Directories *directory.Client
+	// Blacklist names what is refused. nil: nothing is.
+	Blacklist *blacklist.List
 }
 
 // Store opens and follows caps. It may be used concurrently.
@@ -37,8 +42,8 @@ type Store struct {
 // New returns a Store.
 func New(c Config) *Store { return &Store{c: c} }
 
-// Node is what a cap stands for: *File, *Mutable, *Directory, *Verifier or
-// *Unknown.
+// Node is what a cap stands for: *File, *Mutable, *Directory, *Verifier,
+// *Unknown or *Prohibited.
 type Node interface {
 	// Cap is the most powerful cap there is for the node; nil for an Unknown
 	// of which nothing is known.
@@ -47,6 +52,9 @@ type Node interface {
 
 // Open returns what c stands for. It asks nobody yet.
 func (s *Store) Open(c caps.Cap) (Node, error) {
+	if err := s.c.Blacklist.Check(c); err != nil {
+		return &Prohibited{c, err}, nil
+	}
 	switch c := c.(type) {
 	case caps.CHK:
 		f, err := s.c.Immutable.Open(c)
@@ -141,6 +149,18 @@ type Verifier struct{ cap caps.Cap }
 
 // Cap is a CHKVerifier, an SSKVerifier or a Dir of either.
 func (v *Verifier) Cap() caps.Cap { return v.cap }
+
+// Prohibited is something that must not be used. It may be listed, linked and
+// unlinked.
+type Prohibited struct {
+	cap caps.Cap
+	// Err says why: a *blacklist.ProhibitedError, or that the list cannot be
+	// read.
+	Err error
+}
+
+// Cap is the one that it was opened with.
+func (p *Prohibited) Cap() caps.Cap { return p.cap }
 
 // Unknown is something of a kind that this program cannot use.
 type Unknown struct{ Child dirtable.Child }

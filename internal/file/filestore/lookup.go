@@ -61,7 +61,8 @@ type Found struct {
 // Lookup follows path from root: one round trip a level, or one for all levels
 // that were followed before and have not changed. A name that is not there is
 // a *PathError with dirtable.ErrNoChild, and Found is filled so far as to
-// create it. ErrNotDirectory when something else is in the way.
+// create it. ErrNotDirectory when something else is in the way, and a
+// *blacklist.ProhibitedError when that is a directory that must not be used.
 func (s *Store) Lookup(ctx context.Context, root caps.Cap, path []string) (Found, error) {
 	node, err := s.Open(root)
 	if err != nil {
@@ -91,7 +92,7 @@ func (s *Store) follow(ctx context.Context, node Node, path []string, list bool)
 	for i, name := range path {
 		dir, ok := found.Node.(*Directory)
 		if !ok {
-			return Found{}, nil, &PathError{path, i - 1, ErrNotDirectory}
+			return Found{}, nil, &PathError{path, i - 1, whyNot(found.Node)}
 		}
 		found = Found{Parent: dir.Directory, Name: norm.NFC.String(name)}
 		table, err := expected.fetch(ctx, i, dir)
@@ -114,6 +115,9 @@ func (s *Store) follow(ctx context.Context, node Node, path []string, list bool)
 		s.links.remember(dir.Directory.Cap(), found.Name, found.Node.Cap())
 	}
 	dir, ok := found.Node.(*Directory)
+	if p, prohibited := found.Node.(*Prohibited); prohibited && list {
+		return Found{}, nil, &PathError{path, len(path) - 1, p.Err}
+	}
 	if !list || !ok {
 		return found, nil, nil
 	}
@@ -122,4 +126,12 @@ func (s *Store) follow(ctx context.Context, node Node, path []string, list bool)
 		return Found{}, nil, &PathError{path, len(path) - 1, err}
 	}
 	return found, table, nil
+}
+
+// whyNot says why a path cannot go on at something that is no Directory.
+func whyNot(n Node) error {
+	if p, ok := n.(*Prohibited); ok && caps.IsDir(p.cap) {
+		return p.Err
+	}
+	return ErrNotDirectory
 }

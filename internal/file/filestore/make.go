@@ -22,7 +22,7 @@ func (s *Store) Mkdirs(ctx context.Context, root *directory.Directory, path []st
 		if err == nil {
 			dir, ok := found.Node.(*Directory)
 			if !ok {
-				return nil, &PathError{path, len(path) - 1, ErrNotDirectory}
+				return nil, &PathError{path, len(path) - 1, whyNot(found.Node)}
 			}
 			return dir.Directory, nil
 		}
@@ -91,7 +91,7 @@ func (s *Store) Link(ctx context.Context, root *directory.Directory, path []stri
 		if err == nil {
 			dir, ok := found.Node.(*Directory)
 			if !ok {
-				return false, &PathError{path, last - 1, ErrNotDirectory}
+				return false, &PathError{path, last - 1, whyNot(found.Node)}
 			}
 			replaced, err := dir.Set(ctx, path[last], child, md, replace)
 			if err != nil {

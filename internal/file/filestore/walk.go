@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"tahoe-go/internal/file/blacklist"
 	"tahoe-go/internal/file/directory"
 	"tahoe-go/internal/format/caps"
 	"tahoe-go/internal/format/dirtable"
@@ -70,7 +71,7 @@ type Visitor struct {
 // Directories that will be needed next are fetched meanwhile. Memory holds
 // some tables (see aheadBytes), the directories that are known and not
 // visited, and 16 bytes for each object. A directory that cannot be fetched is
-// a *PathError.
+// a *PathError; one that is prohibited is visited, and not entered.
 func (s *Store) Walk(ctx context.Context, root *directory.Directory, v Visitor) error {
 	ctx, cancel := context.WithCancel(ctx)
 	w := &walk{store: s, visitor: v, seen: map[[16]byte]bool{}}
@@ -146,6 +147,9 @@ func (w *walk) fetch(ctx context.Context, t *turn) {
 	w.fetching.Go(func() {
 		defer close(t.done)
 		defer w.running.Add(-1)
+		if t.err = w.store.c.Blacklist.Check(t.item.Cap()); t.err != nil {
+			return
+		}
 		var dir *directory.Directory
 		if dir, t.err = w.store.c.Directories.Open(t.item.Cap().(caps.Dir)); t.err != nil {
 			return
@@ -170,6 +174,9 @@ func (w *walk) directory(ctx context.Context, t *turn) error {
 	if t.err != nil {
 		if err := context.Cause(ctx); err != nil {
 			return err
+		}
+		if len(t.item.Path) > 0 && blacklist.Prohibited(t.err) {
+			return nil // it is there, and nobody is to know what is in it
 		}
 		if w.visitor.Unreadable == nil {
 			return &PathError{t.item.Path, len(t.item.Path) - 1, t.err}

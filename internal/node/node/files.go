@@ -2,8 +2,10 @@ package node
 
 import (
 	"context"
+	"path/filepath"
 	"time"
 
+	"tahoe-go/internal/file/blacklist"
 	"tahoe-go/internal/file/directory"
 	"tahoe-go/internal/file/filestore"
 	"tahoe-go/internal/file/immutable"
@@ -17,6 +19,7 @@ type files struct {
 	mutable     *mutable.Client
 	directories *directory.Client
 	store       *filestore.Store
+	blacklist   *blacklist.List
 }
 
 // mutableShares is the most shares a mutable file may have: one fewer than an
@@ -58,7 +61,8 @@ func (n *Node) startFiles(context.Context) error {
 	}
 	n.onClose(func() error { f.mutable.Close(); return nil })
 	f.directories = directory.New(directory.Config{Mutable: f.mutable, Immutable: f.immutable, Convergence: n.identity.Convergence})
-	f.store = filestore.New(filestore.Config{Immutable: f.immutable, Mutable: f.mutable, Directories: f.directories})
+	f.blacklist = blacklist.New(filepath.Join(n.cfg.Dir, "access.blacklist"), n.log.With("part", "blacklist"))
+	f.store = filestore.New(filestore.Config{Immutable: f.immutable, Mutable: f.mutable, Directories: f.directories, Blacklist: f.blacklist})
 	return nil
 }
 
