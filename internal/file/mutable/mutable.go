@@ -2,12 +2,13 @@
 // between ssk, which knows what a version becomes, and storage servers, which
 // keep its shares.
 //
-// A survey asks servers what they hold (survey.go), a retrieval fetches proven
-// blocks and decodes (retrieve.go), a publish writes the shares of a new
-// version, each on condition that it replaces what was seen (publish.go);
-// part of an MDMF file is changed in place (update.go). Whoever finds that
-// another has written meanwhile gets an UncoordinatedError; Modify begins
-// again. Writers within one Client take turns.
+// A survey asks servers what they hold (survey.go, ask.go); from what it finds
+// a read takes the best version (read.go), fetches proven blocks (retrieve.go)
+// and decodes them (contents.go). A publish places the shares of a new version
+// (publish.go) and sends each on condition that it replaces what was seen
+// (send.go); part of an MDMF file is changed in place (update.go). Whoever
+// finds that another has written meanwhile gets an UncoordinatedError; Modify
+// begins again. Writers within one Client take turns.
 //
 // It chooses no servers by itself (Servers hands them out in order), keeps no
 // connection and knows no directories. A version is held in memory while it is

@@ -3,25 +3,17 @@ package mutable
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"tahoe-go/internal/codec/tagged"
 	"tahoe-go/internal/format/ssk"
 	"tahoe-go/internal/storage"
 )
 
-const (
-	// readHead is how much of the start of each share a reader asks for at
-	// once: files of up to some 40 KiB (3 of 10) come whole in the first answer.
-	readHead = ssk.HeadSize + 14<<10
-	// callLimit is how much of one share is asked for in one call.
-	callLimit = 16 << 20
-)
+// readHead is how much of the start of each share a reader asks for at once:
+// files of up to some 40 KiB (3 of 10) come whole in the first answer.
+const readHead = ssk.HeadSize + 14<<10
 
 // holding is a share as a server showed it.
 type holding struct {
@@ -47,56 +39,6 @@ type answer struct {
 	asked  time.Time // when
 	took   time.Duration
 	part   bool // there may be more shares
-}
-
-// slot is one share on one server, as ssk reads it.
-type slot struct {
-	server storage.Server
-	si     storage.Index
-	num    storage.ShareNum
-}
-
-var _ ssk.Source = slot{}
-
-// ReadSpans implements ssk.Source, with as few calls as the protocols allow.
-func (s slot) ReadSpans(ctx context.Context, spans []storage.Span) ([][]byte, error) {
-	var total int64
-	for _, span := range spans {
-		total += span.Len
-	}
-	if total <= callLimit {
-		return s.read(ctx, spans)
-	}
-	out := make([][]byte, len(spans))
-	for i, span := range spans {
-		for int64(len(out[i])) < span.Len {
-			part := storage.Span{Off: span.Off + int64(len(out[i])), Len: min(span.Len-int64(len(out[i])), callLimit)}
-			got, err := s.read(ctx, []storage.Span{part})
-			if err != nil {
-				return nil, err
-			}
-			out[i] = append(out[i], got[0]...)
-			if int64(len(got[0])) < part.Len {
-				break
-			}
-		}
-	}
-	return out, nil
-}
-
-func (s slot) read(ctx context.Context, spans []storage.Span) ([][]byte, error) {
-	data, err := s.server.ReadSlot(ctx, s.si, []storage.ShareNum{s.num}, spans)
-	if err != nil {
-		return nil, err
-	}
-	pieces, ok := data[s.num]
-	switch {
-	case !ok:
-		return nil, fmt.Errorf("share %d: %w", s.num, storage.ErrNotFound)
-	case len(pieces) != len(spans):
-		return nil, fmt.Errorf("share %d: %d pieces came of %d asked for", s.num, len(pieces), len(spans))
-	}
-	return pieces, nil
 }
 
 // survey asks servers what they hold. A reader's ends as soon as it is
@@ -131,128 +73,6 @@ func (f *File) newSurvey(writing bool, peers []storage.Peer, head int64, tr *Tra
 func (f *File) surveyToRead(ctx context.Context, tr *Trace) (*survey, error) {
 	s := f.newSurvey(false, f.c.c.Servers.ForRead(f.o.si), readHead, tr)
 	return s, s.run(ctx)
-}
-
-// ask puts the question to the first n peers, those who have not got it yet.
-// s.mu is held.
-func (s *survey) ask(n int) {
-	for ; s.next < min(n, len(s.peers)); s.next++ {
-		s.askPeer(s.next)
-	}
-}
-
-func (s *survey) askPeer(i int) {
-	peer, likely, one := s.peers[i], s.f.likely(s.peers, i), !s.whole
-	s.pending[peer.ID] = true
-	q, earlier := s.f.o.question(peer.ID)
-	s.f.c.wg.Go(func() { // it may outlast the survey: then the answer serves the next one
-		var a *answer
-		switch {
-		case s.joins && earlier != nil:
-			<-earlier.done
-			a = earlier.answer
-		case s.joins && len(s.f.o.knownSince(s.since, peer.ID)) > 0: // it has answered just now
-			a = &answer{peer: peer}
-		}
-		if a == nil || a.err != nil || a.part {
-			a = s.askOne(peer, likely, one)
-		} else {
-			s.joined.Store(true)
-		}
-		s.f.o.answered(peer.ID, q, a)
-		s.answers <- a
-	})
-}
-
-// likely are the shares that peers[i] will probably hold: those it held, or
-// those that whoever made the file has given it, server after server in
-// permuted order.
-func (f *File) likely(peers []storage.Peer, i int) (nums []storage.ShareNum) {
-	if held, ok := f.o.knownAt(peers[i].ID); ok {
-		return held
-	}
-	for num := i; num < f.c.c.N; num += len(peers) {
-		nums = append(nums, storage.ShareNum(num))
-	}
-	return nums
-}
-
-// askAll asks again, for all shares, those who were asked for one. s.mu is
-// held.
-func (s *survey) askAll() {
-	if s.whole {
-		return
-	}
-	s.whole = true
-	for i, peer := range s.peers[:s.next] {
-		if a := s.got[peer.ID]; a != nil && a.part {
-			s.askPeer(i)
-		}
-	}
-}
-
-// readHeads asks a server for the start of its shares, with one request of
-// whichever protocol if possible: who may write asks by a write of nothing,
-// and who may not, if one share is enough, for the one that is likely there.
-// In part, if that is all it asked for.
-func (s *survey) readHeads(ctx context.Context, peer storage.Peer, likely []storage.ShareNum, one bool) (held map[storage.ShareNum][][]byte, part bool, err error) {
-	c, o, spans := s.f.c, s.f.o, []storage.Span{{Len: s.head}}
-	switch {
-	case s.f.write != nil:
-		res, err := peer.Server.TestAndWrite(ctx, o.si, s.f.writeEnabler(peer), c.leaseSecrets(o.si, peer), nil, spans)
-		if err == nil {
-			return res.Data, false, nil
-		}
-		if errors.Is(err, storage.ErrBadWriteEnabler) {
-			c.c.Log.Warn("a server holds shares that cannot be changed: another write enabler was recorded with them", "server", peer.ID, "si", o.si.Short(), "err", err)
-		}
-	case one && len(likely) > 0 && len(s.peers) >= c.c.K:
-		held, err := peer.Server.ReadSlot(ctx, o.si, likely[:1], spans)
-		if err == nil && len(held) > 0 {
-			return held, true, nil
-		}
-	}
-	held, err = peer.Server.ReadSlot(storage.Expecting(ctx, likely), o.si, nil, spans)
-	return held, false, err
-}
-
-func (f *File) writeEnabler(peer storage.Peer) storage.WriteEnabler {
-	return storage.NewWriteEnabler(tagged.WriteEnabler(f.write.WriteKey.Reveal(), peer.LeaseSeed))
-}
-
-func (s *survey) askOne(peer storage.Peer, likely []storage.ShareNum, one bool) *answer {
-	c, o := s.f.c, s.f.o
-	ctx, cancel := context.WithTimeout(c.ctx, c.c.Patience.Ask)
-	defer cancel()
-	a := &answer{peer: peer, asked: time.Now()}
-	held, part, err := s.readHeads(ctx, peer, likely, one)
-	a.err, a.part, a.took = err, part, time.Since(a.asked)
-	c.slow.note(peer.ID, err != nil && ctx.Err() != nil)
-	nums := slices.Sorted(maps.Keys(held))
-	for _, num := range nums {
-		if len(held[num]) != 1 {
-			continue
-		}
-		head := held[num][0]
-		h := &holding{num: num, peer: peer, check: head[:min(len(head), ssk.MaxCheckstring)], took: a.took}
-		share, err := o.file.Open(ctx, slot{peer.Server, o.si, num}, num, head)
-		if err == nil {
-			h.version, h.proven = share.Version(), true
-		}
-		if err == nil && o.damaged(h.damage()) {
-			err = &ssk.CorruptError{Share: num, What: "damaged when it was read before"}
-		}
-		if err == nil {
-			h.share = share
-		} else {
-			h.err = err
-			s.f.drop(h, err, s.tr)
-		}
-		a.shares = append(a.shares, h)
-	}
-	o.learn(a)
-	s.tr.asked(peer.ID, nums, err, a.took)
-	return a
 }
 
 // take notes an answer. s.mu is held.
@@ -388,42 +208,6 @@ func (s *survey) newer(v ssk.Version) bool {
 	return len(list) > 0 && list[0].Version.Compare(v) > 0
 }
 
-// tally counts the distinct shares of each version.
-type tally map[ssk.Version]map[storage.ShareNum]bool
-
-// see takes in a share of a version that is proven, or not; good or not.
-func (t tally) see(v ssk.Version, num storage.ShareNum, proven, good bool) {
-	if !proven {
-		return
-	}
-	if t[v] == nil {
-		t[v] = map[storage.ShareNum]bool{}
-	}
-	if good {
-		t[v][num] = true
-	}
-}
-
-// list is sorted, newest first.
-func (t tally) list() []Seen {
-	out := make([]Seen, 0, len(t))
-	for v, nums := range t {
-		out = append(out, Seen{v, len(nums)})
-	}
-	slices.SortFunc(out, func(a, b Seen) int { return b.Version.Compare(a.Version) })
-	return out
-}
-
-// best is the newest version that can be rebuilt.
-func best(list []Seen) (ssk.Version, bool) {
-	for _, s := range list {
-		if s.Shares >= s.Version.K {
-			return s.Version, true
-		}
-	}
-	return ssk.Version{}, false
-}
-
 // holdings returns the good shares of v. s.mu is held.
 func (s *survey) holdings(v ssk.Version) (list []*holding) {
 	for _, peer := range s.peers {
@@ -436,29 +220,6 @@ func (s *survey) holdings(v ssk.Version) (list []*holding) {
 		}
 	}
 	return list
-}
-
-// view returns what this survey has seen, and nothing that was learned since:
-// a write on it fails if what was read has been replaced.
-func (s *survey) view() *view {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	m := &view{peers: s.peers, known: map[string]*known{}}
-	for id, a := range s.got {
-		if a.err == nil {
-			m.known[id] = a.known()
-		}
-	}
-	return m
-}
-
-// known is what the answer tells.
-func (a *answer) known() *known {
-	k := &known{at: a.asked, shares: map[storage.ShareNum]held{}}
-	for _, h := range a.shares {
-		k.shares[h.num] = held{check: h.check, version: h.version, proven: h.proven, good: h.share != nil}
-	}
-	return k
 }
 
 // notEnough says why nothing can be read. s.mu is held.
