@@ -70,6 +70,7 @@ type key struct {
 	protocol grid.Protocol
 	direct   bool
 	nurl     furl.NURL
+	tubID    string
 	furl     string // swissnum and all
 }
 
@@ -109,7 +110,7 @@ func (p *Pool) Open(k grid.Known, at grid.Address) (storage.Server, error) {
 		cs = &contacts{tubs: map[bool]*foolscap.Tub{}}
 		p.servers[k.ID] = cs
 	}
-	want := key{protocol: at.Protocol, direct: at.Direct, nurl: at.NURL}
+	want := key{protocol: at.Protocol, direct: at.Direct, nurl: at.NURL, tubID: k.FURL.TubID}
 	if at.Protocol == grid.Foolscap {
 		want.furl = at.FURL.Reveal()
 	}
@@ -128,7 +129,7 @@ func (p *Pool) Open(k grid.Known, at grid.Address) (storage.Server, error) {
 		fc := foolscapstore.NewClient(foolscapstore.Config{Tub: tub, FURL: at.FURL, Isolation: isolation(k), OnDemand: true})
 		c.server, c.close = fc, fc.Close
 	default:
-		gc := gbs.NewClient(gbs.Config{Network: marking{network}, NURL: at.NURL, Isolation: isolation(k), Timeouts: p.c.Timeouts})
+		gc := gbs.NewClient(gbs.Config{Network: marking{network}, NURL: at.NURL, TubID: want.tubID, Isolation: isolation(k), Timeouts: p.c.Timeouts})
 		c.server, c.close = gc, gc.Close
 	}
 	if len(cs.clients) == most {

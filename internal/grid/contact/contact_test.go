@@ -18,6 +18,7 @@ import (
 	"tahoe-go/internal/network/tubcert"
 	"tahoe-go/internal/storage"
 	"tahoe-go/internal/storage/foolscapstore"
+	"tahoe-go/internal/storage/gbs"
 	"tahoe-go/internal/storage/memstore"
 )
 
@@ -278,6 +279,29 @@ func TestLossByFoolscap(t *testing.T) {
 		time.Sleep(time.Minute)
 		if st := g.Client.Servers.Status()[0]; st.State != grid.Connected {
 			t.Errorf("status %+v", st)
+		}
+	})
+}
+
+// Who announces another's fURL beside an HTTP address of its own is shown none
+// of the secrets that are derived from the other's name.
+func TestUnderAnothersName(t *testing.T) {
+	gridtest.Run(t, gridtest.Config{Servers: 2, K: 1, Happy: 1, N: 1, Protocols: []grid.Protocol{grid.GBS, grid.Foolscap}}, func(t *testing.T, g *gridtest.Grid) {
+		pool := contact.New(contact.Config{Network: g.Net.Host("someone")})
+		defer pool.Close()
+		k := g.Servers[1].Known
+		for _, tt := range []struct {
+			of   int // the server whose fURL it is
+			want error
+		}{{1, nil}, {0, gbs.ErrTubID}} {
+			k.FURL = g.Servers[tt.of].Known.FURL
+			s, err := pool.Open(k, grid.Address{Protocol: grid.GBS, NURL: k.NURLs[0]})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Version(t.Context()); !errors.Is(err, tt.want) {
+				t.Errorf("with the fURL of server %d: %v, want %v", tt.of, err, tt.want)
+			}
 		}
 	})
 }

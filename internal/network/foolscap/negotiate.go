@@ -15,6 +15,7 @@ import (
 
 	"tahoe-go/internal/codec/base32"
 	"tahoe-go/internal/network/foolscap/banana"
+	"tahoe-go/internal/network/tubcert"
 )
 
 // The one version of banana there is.
@@ -150,8 +151,7 @@ func certID(c *tls.Conn) (string, error) {
 	if len(certs) == 0 {
 		return "", refuse("the peer has no certificate")
 	}
-	sum := sha1.Sum(certs[0].Raw)
-	return base32.Encode(sum[:]), nil
+	return tubcert.TubID(certs[0]), nil
 }
 
 // tlsConfig proves who this side is and takes any certificate of the peer:

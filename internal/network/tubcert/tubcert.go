@@ -124,6 +124,12 @@ func Parse(data []byte) (Cert, error) {
 // SPKI is the pin of any certificate: SHA-256 of its SubjectPublicKeyInfo.
 func SPKI(c *x509.Certificate) [32]byte { return sha256.Sum256(c.RawSubjectPublicKeyInfo) }
 
+// TubID is the Foolscap name that goes with any certificate.
+func TubID(c *x509.Certificate) string {
+	id := sha1.Sum(c.Raw)
+	return base32.Encode(id[:])
+}
+
 // Generate makes a new identity and returns it as the text of a node.pem:
 // RSA 2048, self-signed with SHA-256, valid for a year from now. The
 // certificate comes first and the key as PKCS #8, as in Foolscap's files.

@@ -30,14 +30,24 @@ const userAgent = "tahoe-go"
 // would gain no speed and cost a slow path its deadline.
 const maxBody = 1 << 20
 
-// ErrPin is the error for a server whose key is not the one in its NURL.
-var ErrPin = errors.New("the server's key is not the one in its NURL")
+// Errors of a connection that leads to somebody else.
+var (
+	// ErrPin is for a server whose key is not the one in its NURL.
+	ErrPin = errors.New("the server's key is not the one in its NURL")
+	// ErrTubID is for one whose certificate is not that of Config.TubID.
+	ErrTubID = errors.New("the server's certificate is not the one in its fURL: it may pose as another server")
+)
 
 // Config says which server, and how to reach it. Zero fields take the value
 // named.
 type Config struct {
 	Network netx.Network // needed; carries every connection
 	NURL    furl.NURL    // needed
+	// TubID is whose secrets the server is shown: lease secrets and write
+	// enablers are derived from it, so a server under another's name could
+	// destroy what the other holds. Its certificate must be that of the TubID.
+	// "": whoever has the key of the NURL is trusted.
+	TubID string
 	// Isolation keeps this client's connections off the Tor circuits of
 	// others; see netx.Addr.
 	Isolation string
@@ -80,15 +90,16 @@ func NewClient(cfg Config) *Client {
 		cfg:  cfg,
 		base: "https://" + net.JoinHostPort(addr.Host, strconv.Itoa(addr.Port)),
 		auth: authorization(cfg.NURL.Swissnum),
-		http: netx.HTTPClient(cfg.Network, addr, pinned(cfg.NURL.SPKI), netx.HTTPOptions{
+		http: netx.HTTPClient(cfg.Network, addr, pinned(cfg.NURL.SPKI, cfg.TubID), netx.HTTPOptions{
 			MaxConns:    cfg.MaxConns,
 			DialTimeout: cfg.Timeouts.Dial,
 		}),
 	}
 }
 
-// pinned trusts one key and nothing else: no authority, name or date.
-func pinned(spki [32]byte) *tls.Config {
+// pinned trusts one key, in the certificate of tubID if there is one, and
+// nothing else: no authority, name or date.
+func pinned(spki [32]byte, tubID string) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		// An address instead of a name: no server name is sent in the clear.
@@ -104,6 +115,9 @@ func pinned(spki [32]byte) *tls.Config {
 				if subtle.ConstantTimeCompare(got[:], spki[:]) != 1 {
 					return ErrPin
 				}
+			}
+			if tubID != "" && tubcert.TubID(cs.PeerCertificates[0]) != tubID {
+				return ErrTubID
 			}
 			return nil
 		},

@@ -51,7 +51,7 @@ func TestCrowd(t *testing.T) {
 			if i%4 == 0 {
 				return // not even a handshake
 			}
-			tc := tls.Client(raw, pinned(testCert().SPKI()))
+			tc := tls.Client(raw, pinned(testCert().SPKI(), ""))
 			if err := tc.HandshakeContext(t.Context()); err != nil {
 				t.Error(err)
 			}

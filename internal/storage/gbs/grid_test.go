@@ -157,7 +157,7 @@ func (r *rig) dialTLS(t testing.TB) *tls.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tc := tls.Client(c, pinned(testCert().SPKI()))
+	tc := tls.Client(c, pinned(testCert().SPKI(), ""))
 	if err := tc.HandshakeContext(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -194,7 +194,7 @@ func (r *rig) ask(t testing.TB, a ask) answer {
 		t.Fatal(err)
 	}
 	req.Header = a.header
-	hc := netx.HTTPClient(r.client, r.addr, pinned(testCert().SPKI()), netx.HTTPOptions{})
+	hc := netx.HTTPClient(r.client, r.addr, pinned(testCert().SPKI(), ""), netx.HTTPOptions{})
 	defer hc.CloseIdleConnections()
 	resp, err := hc.Do(req)
 	if err != nil {

@@ -1,10 +1,14 @@
 package gbs
 
 import (
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
+	"math/big"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,7 +18,8 @@ import (
 )
 
 // TestPin checks that a server with another key, another certificate in its
-// chain, or an old protocol hears no byte of HTTP.
+// chain, the certificate of another TubID, or an old protocol hears no byte of
+// HTTP.
 func TestPin(t *testing.T) {
 	pem, err := tubcert.Generate(time.Now())
 	if err != nil {
@@ -25,15 +30,20 @@ func TestPin(t *testing.T) {
 		t.Fatal(err)
 	}
 	mine := testCert().TLS()
+	again := tls.Certificate{Certificate: [][]byte{sameKey(t, mine)}, PrivateKey: mine.PrivateKey}
 	chain := tls.Certificate{Certificate: append(slices.Clone(mine.Certificate), other.TLS().Certificate[0]), PrivateKey: mine.PrivateKey}
 	for name, tt := range map[string]struct {
 		conf *tls.Config
-		pin  bool // the error is ErrPin
+		tub  string
+		want error // nil: any, or none
 	}{
-		"right key":   {&tls.Config{Certificates: []tls.Certificate{mine}}, false},
-		"other key":   {&tls.Config{Certificates: []tls.Certificate{other.TLS()}}, true},
-		"other chain": {&tls.Config{Certificates: []tls.Certificate{chain}}, true},
-		"TLS 1.2":     {&tls.Config{Certificates: []tls.Certificate{mine}, MaxVersion: tls.VersionTLS12}, false},
+		"right key":         {&tls.Config{Certificates: []tls.Certificate{mine}}, "", nil},
+		"right certificate": {&tls.Config{Certificates: []tls.Certificate{mine}}, testCert().TubID(), nil},
+		"other key":         {&tls.Config{Certificates: []tls.Certificate{other.TLS()}}, "", ErrPin},
+		"other chain":       {&tls.Config{Certificates: []tls.Certificate{chain}}, "", ErrPin},
+		"another's TubID":   {&tls.Config{Certificates: []tls.Certificate{mine}}, other.TubID(), ErrTubID},
+		"other certificate": {&tls.Config{Certificates: []tls.Certificate{again}}, testCert().TubID(), ErrTubID},
+		"TLS 1.2":           {&tls.Config{Certificates: []tls.Certificate{mine}, MaxVersion: tls.VersionTLS12}, "", nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, func(t *testing.T) {
@@ -53,21 +63,32 @@ func TestPin(t *testing.T) {
 					rec := &recorder{Conn: raw}
 					n, _ := tls.Server(rec, tt.conf).Read(make([]byte, 1000))
 					raw.Close()
-					if tt.pin && rec.encrypted > 32 { // an alert takes 19 bytes
-						t.Errorf("%d encrypted bytes after a wrong key was shown", rec.encrypted)
+					if tt.want != nil && rec.encrypted > 32 { // an alert takes 19 bytes
+						t.Errorf("%d encrypted bytes after a wrong certificate was shown", rec.encrypted)
 					}
 					heard <- n
 				}()
-				_, err = r.newClient(t, Config{}).Version(t.Context())
-				if err == nil || errors.Is(err, ErrPin) != tt.pin {
-					t.Errorf("Version: %v; want ErrPin: %v", err, tt.pin)
+				_, err = r.newClient(t, Config{TubID: tt.tub}).Version(t.Context())
+				if err == nil || tt.want != nil && !errors.Is(err, tt.want) {
+					t.Errorf("Version: %v; want %v", err, tt.want)
 				}
-				if got := <-heard; (got > 0) != (name == "right key") {
+				if got := <-heard; (got > 0) != strings.HasPrefix(name, "right") {
 					t.Errorf("the server heard %d bytes of HTTP", got)
 				}
 			})
 		})
 	}
+}
+
+// sameKey is another certificate of the key.
+func sameKey(t *testing.T, c tls.Certificate) []byte {
+	t.Helper()
+	template := &x509.Certificate{SerialNumber: big.NewInt(2)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, c.Leaf.PublicKey, c.PrivateKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
 }
 
 // recorder counts the bytes of encrypted TLS records that arrive.
