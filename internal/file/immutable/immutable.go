@@ -65,7 +65,8 @@ type Patience struct {
 
 // Client uploads and opens files. It may be used concurrently.
 type Client struct {
-	c Config
+	c     Config
+	turns turns // of uploads
 }
 
 // New checks c.
@@ -79,7 +80,7 @@ func New(c Config) (*Client, error) {
 	or(&c.Patience.Stall, time.Minute)
 	or(&c.Patience.Hedge, time.Second)
 	or(&c.Log, slog.New(slog.DiscardHandler))
-	return &Client{c}, nil
+	return &Client{c: c}, nil
 }
 
 func or[T comparable](v *T, otherwise T) {

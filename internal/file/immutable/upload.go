@@ -53,6 +53,8 @@ type Source struct {
 // When the way to the servers breaks it goes on where it stopped once they are
 // back, or, if that took too long or they have forgotten what they were sent,
 // begins again with what is left to do, for as long as Patience.Outage allows.
+//
+// Uploads of equal files take turns.
 func (c *Client) Upload(ctx context.Context, src Source, tr *Trace) (*Result, error) {
 	if src.Size <= caps.MaxLIT {
 		return literal(src)
@@ -67,6 +69,11 @@ func (c *Client) Upload(ctx context.Context, src Source, tr *Trace) (*Result, er
 		si: tagged.StorageIndex(key.Reveal()),
 	}
 	keyed := time.Now()
+	done, err := c.turns.take(ctx, u.si)
+	if err != nil {
+		return nil, err
+	}
+	defer done()
 	res, err := u.outlast(ctx)
 	if err != nil {
 		return nil, err
