@@ -198,6 +198,7 @@ func (t *Tub) try(ctx context.Context, a *attempt, peer string, places []place) 
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	var won *Conn
+	over := ctx.Done()
 	for running > 0 || started < len(places) && won == nil && ctx.Err() == nil {
 		var next <-chan time.Time
 		if started < len(places) && won == nil {
@@ -222,8 +223,8 @@ func (t *Tub) try(ctx context.Context, a *attempt, peer string, places []place) 
 			won = r.conn
 			t.tasks.Go(won.run)
 			a.cancel()
-		case <-ctx.Done():
-			started = len(places)
+		case <-over:
+			started, over = len(places), nil // what runs ends soon
 		}
 	}
 	t.finish(peer, a, won, fail)

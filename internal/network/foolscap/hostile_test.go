@@ -230,6 +230,11 @@ func TestNotReading(t *testing.T) {
 	}{
 		{"big answers", ask(20, "echo", make([]byte, 1<<20))},
 		{"small answers", ask(100_000, "nosuch", nil)},
+		{"answers of the broker", wire(func(e *banana.Encoder) {
+			for i := range 100_000 {
+				encodeCall(e, int64(i+10), 0, "decref", []any{1000, 1}, nil)
+			}
+		})},
 		{"pings", bytes.Repeat([]byte{1, 1, 1, 1, banana.PING}, 1<<20)},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -248,6 +253,9 @@ func TestNotReading(t *testing.T) {
 				defer evil.out.mu.Unlock()
 				if n := cap(evil.out.enc.Buf); n > 8<<20 {
 					r.t.Errorf("%d bytes wait", n)
+				}
+				if n := strings.Count(r.logs.String(), "\n"); n > 100 && !strings.Contains(tt.name, "small") {
+					r.t.Errorf("%d lines in the log", n)
 				}
 			})
 		})

@@ -265,12 +265,19 @@ func (c *Conn) answer(j *job, v any, err error) {
 	if err == nil || c.ctx.Err() != nil {
 		return
 	}
+	if errors.Is(err, errNotReading) {
+		c.end(err)
+		return
+	}
 	remote, ok := errors.AsType[*RemoteError](err)
 	if !ok {
 		c.log.Warn("a call of a peer failed", "method", j.name, "err", err)
 		remote = &RemoteError{Type: typeException, Value: "internal error"}
 	}
-	send(func(e *banana.Encoder) error { return encodeError(e, j.reqID, remote) })
+	err = send(func(e *banana.Encoder) error { return encodeError(e, j.reqID, remote) })
+	if errors.Is(err, errNotReading) {
+		c.end(err)
+	}
 }
 
 func encodeAnswer(e *banana.Encoder, reqID int64, v any) error {

@@ -413,6 +413,35 @@ func TestNoWay(t *testing.T) {
 	})
 }
 
+// stubborn is a network in which dialling one host takes a minute, whatever the
+// context says.
+type stubborn struct{ netx.Network }
+
+func (s stubborn) Dial(ctx context.Context, a netx.Addr) (net.Conn, error) {
+	if a.Host == "slow" {
+		time.Sleep(time.Minute)
+		return nil, errors.New("too late")
+	}
+	return s.Network.Dial(ctx, a)
+}
+
+// TestStubbornDial: whoever has lost the race is waited for, not polled: with
+// somebody busy the time in a bubble would stand still.
+func TestStubbornDial(t *testing.T) {
+	bubble(t, func(r *rig) {
+		t := r.t
+		alice, bob := r.tub("alice", 0, Limits{}), r.tub("bob", 1, Limits{})
+		alice.net = stubborn{alice.net}
+		r.listen("bob", bob)
+		f := bob.Register(NewSwissnum(), echo)
+		f.Hints = append([]furl.Hint{{Kind: furl.TCP, Host: "slow", Port: 1}}, f.Hints...)
+		if _, err := alice.Dial(t.Context(), f, DialOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+	})
+}
+
 // TestDialGoesOn: that others connect meanwhile does not begin it anew.
 func TestDialGoesOn(t *testing.T) {
 	bubble(t, func(r *rig) {
