@@ -146,11 +146,16 @@ func (c *Client) Publish(s announce.Server) error {
 	c.signed = &signed
 	c.published = PublishStatus{Seqnum: seqnum}
 	c.compareOwn()
+	c.tell()
+	return nil
+}
+
+// tell notes that there is something new to publish.
+func (c *Client) tell() {
 	select {
 	case c.changed <- struct{}{}:
 	default: // told already
 	}
-	return nil
 }
 
 // up serves one connection until it ends.
@@ -169,8 +174,12 @@ func (c *Client) up(ctx context.Context, ref *foolscap.Ref) {
 		timer := time.NewTimer(delay)
 		select {
 		case <-timer.C:
+		case <-c.changed: // what is new may fare better
+			c.tell()
 		case <-ctx.Done():
-			timer.Stop()
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
 			return
 		}
 	}

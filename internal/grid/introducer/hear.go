@@ -154,6 +154,9 @@ func (c *Client) compareOwn() {
 		c.published.Newer = 0
 		return
 	}
+	if c.published.Newer == own.ann.Seqnum {
+		return // it was said
+	}
 	c.published.Newer = own.ann.Seqnum
 	c.conf.Log.Warn("there is a later announcement of this node than the one it makes, which does not count until its sequence number is greater", "seqnum", c.published.Seqnum, "known", own.ann.Seqnum)
 }
@@ -162,10 +165,10 @@ func (c *Client) compareOwn() {
 func (c *Client) drop(e Event) {
 	e.At, e.Peer = c.conf.Now(), c.conf.FURL.TubID
 	c.mu.Lock()
-	isNew := c.dropped.add(e)
+	worth, total := c.dropped.add(e), c.dropped.total
 	c.mu.Unlock()
-	if !isNew {
+	if !worth {
 		return
 	}
-	c.conf.Log.Warn("announcement dropped", "server", text(e.Key), "service", e.Service, "nickname", e.Nickname, "reason", e.Why)
+	c.conf.Log.Warn("announcement dropped", "server", text(e.Key), "service", e.Service, "nickname", e.Nickname, "reason", e.Why, "dropped_so_far", total)
 }

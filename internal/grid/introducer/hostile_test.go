@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -207,6 +209,68 @@ func TestLyingIntroducer(t *testing.T) {
 	})
 }
 
+// lines counts what is logged, by message.
+type lines struct {
+	slog.Handler
+	mu sync.Mutex
+	n  map[string]int
+}
+
+func newLines() *lines { return &lines{Handler: slog.DiscardHandler, n: map[string]int{}} }
+
+func (l *lines) Enabled(context.Context, slog.Level) bool { return true }
+func (l *lines) WithAttrs([]slog.Attr) slog.Handler       { return l }
+
+func (l *lines) Handle(_ context.Context, r slog.Record) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.n[r.Message]++
+	return nil
+}
+
+func (l *lines) count(message string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.n[message]
+}
+
+// TestLogIsBounded: an introducer, and a publisher, cannot fill a disk with what
+// is logged of them; all is counted.
+func TestLogIsBounded(t *testing.T) {
+	const n = 2000
+	bubble(t, func(r *rig) {
+		t, log := r.t, newLines()
+		tub, say, obj := r.badHub()
+		c, _ := r.client("alice", 1, tub.Register(r.name, obj), func(c *ClientConfig) { c.Log = slog.New(log) })
+		var bad []any
+		for i := range n {
+			bad = append(bad, toWire(announce.Signed{Key: fmt.Sprintf("v0-%d", i)}))
+		}
+		if err := say(bad...); err != nil {
+			t.Fatal(err)
+		}
+		if got := log.count("announcement dropped"); got == 0 || got > 100 || c.Status().DroppedTotal != n {
+			t.Errorf("%d lines for %d dropped announcements", got, c.Status().DroppedTotal)
+		}
+		time.Sleep(24 * time.Hour)
+		if err := say(toWire(announce.Signed{Key: "v0-last"})); err != nil || log.count("announcement dropped") > 100 {
+			t.Errorf("a day later: %v, %d lines", err, log.count("announcement dropped"))
+		}
+	})
+	bubble(t, func(r *rig) {
+		t, log := r.t, newLines()
+		hub, _ := r.hub(Limits{})
+		hub.conf.Log = slog.New(log)
+		alice := r.tub("alice", 1)
+		for i := range n {
+			publishRaw(t, alice, hub.FURL(), toWire(announce.Signed{Key: fmt.Sprintf("v0-%d", i)}))
+		}
+		if got := log.count("announcement refused"); got == 0 || got > 100 || hub.Status().RefusedTotal != n {
+			t.Errorf("%d lines for %d refused announcements", got, hub.Status().RefusedTotal)
+		}
+	})
+}
+
 // TestOldIntroducer: one that does not do what is asked is asked again, with
 // pauses, and the status says what is wrong.
 func TestOldIntroducer(t *testing.T) {
@@ -244,6 +308,12 @@ func TestRefusedClient(t *testing.T) {
 		c, heard := r.client("alice", 1, hub.FURL(), nil)
 		c.Publish(server("alice"))
 		time.Sleep(10 * time.Second)
+		tries := hub.Status().RefusedTotal
+		c.Publish(server("alice"))
+		time.Sleep(time.Second)
+		if n := hub.Status().RefusedTotal; n != tries+1 {
+			t.Errorf("%d tries to publish something new at once, want 1", n-tries)
+		}
 		if st := c.Status(); heard.take() != "bob " || !st.Subscribed || st.Problem == nil || st.Published.Err == nil || !st.Published.Sent.IsZero() {
 			t.Errorf("refused: %+v", st)
 		}
@@ -266,17 +336,61 @@ func TestOwnSeqnum(t *testing.T) {
 		if err := publishOnce(t, r.tub("before", 2), hub.FURL(), sign(t, 1, "before", 50)); err != nil {
 			t.Fatal(err)
 		}
-		c, _ := r.client("alice", 1, hub.FURL(), nil)
+		log := newLines()
+		c, _ := r.client("alice", 1, hub.FURL(), func(c *ClientConfig) { c.Log = slog.New(log) })
 		c.Publish(server("now"))
 		time.Sleep(time.Minute)
 		if st := c.Status().Published; st.Newer != 50 || st.Seqnum != 1 {
 			t.Errorf("status %+v", st)
+		}
+		for n := range byte(10) {
+			if err := publishOnce(t, r.tub("others", 3), hub.FURL(), sign(t, 20+n, "other", 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Minute)
+		if got := log.count("there is a later announcement of this node than the one it makes, which does not count until its sequence number is greater"); got != 1 {
+			t.Errorf("it is said %d times", got)
 		}
 		c.conf.Sequence = counter(50)
 		c.Publish(server("now"))
 		time.Sleep(time.Minute)
 		if st := c.Status().Published; st.Newer != 0 || st.Sent.IsZero() || hub.Status().Announcements[0].Nickname != "now" {
 			t.Errorf("status %+v", st)
+		}
+	})
+}
+
+// TestUnheard: what a subscriber did not answer in time is said again.
+func TestUnheard(t *testing.T) {
+	bubble(t, func(r *rig) {
+		t := r.t
+		hub, _ := r.hub(Limits{})
+		if err := publishOnce(t, r.tub("alice", 1), hub.FURL(), sign(t, 1, "a", 1)); err != nil {
+			t.Fatal(err)
+		}
+		calls, heard := 0, 0
+		obj := &foolscap.Object{Methods: map[string]*foolscap.Method{"announce_v2": {
+			Args: subscriberMethods["announce_v2"].Args, Limit: maxAnnounce,
+			Do: func(_ context.Context, c *foolscap.Call) (any, error) {
+				if calls++; calls == 1 { // the line swallows it
+					time.Sleep(answerTime + time.Second)
+				} else {
+					heard += len(c.Set(0))
+				}
+				return nil, nil
+			},
+		}}}
+		ref, err := r.tub("bob", 2).Dial(t.Context(), hub.FURL(), foolscap.DialOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = ref.Call(t.Context(), "subscribe_v2", banana.None(), obj, []byte("storage"), banana.Dict{}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if heard != 1 || calls != 2 {
+			t.Errorf("%d announcements arrived in %d calls, want 1 in the second", heard, calls)
 		}
 	})
 }

@@ -16,20 +16,7 @@ const changeEvery = 10 * time.Second
 // publisher is a connection that has published.
 type publisher struct {
 	entries map[index]struct{}
-	paid    time.Time // until when its changes have used up its share of time
-}
-
-// mayChange reports whether one more change now is within the rate, which
-// allows so many at once.
-func (p *publisher) mayChange(now time.Time, burst int) bool {
-	if p.paid.Before(now) {
-		p.paid = now
-	}
-	if p.paid.Sub(now) > changeEvery*time.Duration(burst-1) {
-		return false
-	}
-	p.paid = p.paid.Add(changeEvery)
-	return true
+	changes rate
 }
 
 func (p *publisher) holds(at index) bool {
@@ -53,7 +40,7 @@ func (s *Server) publish(c *foolscap.Call) error {
 	generation, err := s.remember(c, signed, ann)
 	switch {
 	case errors.Is(err, announce.ErrDuplicate):
-		return s.saveFor(generation) // which does nothing, unless it failed before
+		return s.saveFor(generation) // which mostly finds all of it on disk
 	case err != nil:
 		s.refuse(Event{Peer: c.Peer(), Key: ann.Key.String(), Service: ann.Service, Nickname: ann.Nickname, Why: err.Error()})
 		if errors.Is(err, announce.ErrStale) {
@@ -113,7 +100,7 @@ func (s *Server) remember(c *foolscap.Call, signed announce.Signed, ann *announc
 	if err := s.hold(c, at); err != nil {
 		return 0, err
 	}
-	if !s.publishers[c.Conn].mayChange(s.conf.Now(), s.conf.Limits.PerPublisher) {
+	if !s.publishers[c.Conn].changes.allow(s.conf.Now(), changeEvery, s.conf.Limits.PerPublisher) {
 		return 0, errors.New("too many changes over one connection; try again later")
 	}
 	e.held[c.Conn] = struct{}{}
@@ -170,10 +157,10 @@ func (s *Server) left(conn *foolscap.Conn) {
 func (s *Server) refuse(e Event) {
 	e.At = s.conf.Now()
 	s.mu.Lock()
-	isNew := s.refused.add(e)
+	worth, total := s.refused.add(e), s.refused.total
 	s.mu.Unlock()
-	if !isNew {
+	if !worth {
 		return
 	}
-	s.conf.Log.Info("announcement refused", "key", e.Key, "service", e.Service, "nickname", e.Nickname, "peer", e.Peer, "reason", e.Why)
+	s.conf.Log.Info("announcement refused", "key", e.Key, "service", e.Service, "nickname", e.Nickname, "peer", e.Peer, "reason", e.Why, "refused_so_far", total)
 }

@@ -24,13 +24,21 @@ type Event struct {
 type ring struct {
 	events []Event
 	total  int64
+	lines  rate
 }
 
 const ringSize = 100
 
-// add adds an event, to the last one if it says the same, and reports whether
-// it says something else.
-func (r *ring) add(e Event) (isNew bool) {
+// What is logged of events, which peers may make without end: so many lines at
+// once, and in the long run one in this time.
+const (
+	linesAtOnce = 50
+	lineEvery   = time.Minute
+)
+
+// add adds an event, to the last one if it says the same. It reports whether a
+// log should have it: if it says something else, and not too much was said.
+func (r *ring) add(e Event) (worth bool) {
 	r.total++
 	e.Times = 1
 	e.Service, e.Nickname = text(e.Service), text(e.Nickname)
@@ -43,6 +51,24 @@ func (r *ring) add(e Event) (isNew bool) {
 		r.events = slices.Delete(r.events, 0, 1)
 	}
 	r.events = append(r.events, e)
+	return r.lines.allow(e.At, lineEvery, linesAtOnce)
+}
+
+// rate limits how often something happens.
+type rate struct {
+	paid time.Time // until when what has happened has used up its share of time
+}
+
+// allow reports whether it may happen once more now: as often as this at once,
+// and in the long run once in every.
+func (r *rate) allow(now time.Time, every time.Duration, atOnce int) bool {
+	if r.paid.Before(now) {
+		r.paid = now
+	}
+	if r.paid.Sub(now) > every*time.Duration(atOnce-1) {
+		return false
+	}
+	r.paid = r.paid.Add(every)
 	return true
 }
 

@@ -120,7 +120,7 @@ func (s *Server) deliver(sub *subscriber) {
 			return
 		}
 		for {
-			batch := s.take(sub)
+			batch, keys := s.take(sub)
 			if len(batch) == 0 {
 				break
 			}
@@ -133,26 +133,46 @@ func (s *Server) deliver(sub *subscriber) {
 			if sub.ref.Conn().Err() != nil || s.ctx.Err() != nil {
 				return
 			}
+			if err != nil && !answered(err) {
+				s.putBack(sub, keys)
+			}
 		}
 	}
 }
 
+// answered reports whether an error of a call is the peer's answer to it.
+func answered(err error) bool {
+	_, remote := errors.AsType[*foolscap.RemoteError](err)
+	_, odd := errors.AsType[*banana.Violation](err)
+	return remote || odd
+}
+
+// putBack makes pending again what a subscriber may not have heard. One that
+// answers nothing loses its connection before long.
+func (s *Server) putBack(sub *subscriber, keys []announce.Key) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, key := range keys {
+		sub.pending[key] = struct{}{}
+	}
+}
+
 // take removes a batch of what is pending for a subscriber and returns it as
-// announce_v2 has it.
-func (s *Server) take(sub *subscriber) (batch banana.Set) {
+// announce_v2 has it, with the keys.
+func (s *Server) take(sub *subscriber) (batch banana.Set, keys []announce.Key) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	size := int64(0)
 	for key := range sub.pending {
 		e := s.entries[index{sub.service, key}]
 		if e != nil && len(batch) > 0 && (len(batch) >= batchCount || size+e.size() > batchBytes) {
-			return batch
+			return batch, keys
 		}
 		delete(sub.pending, key)
 		if e != nil {
-			batch = append(batch, toWire(e.signed))
+			batch, keys = append(batch, toWire(e.signed)), append(keys, key)
 			size += e.size()
 		}
 	}
-	return batch
+	return batch, keys
 }
