@@ -92,6 +92,13 @@ func (c *Config) readIntroducers() {
 		c.yamlProblem(introsFile, 0, "", err.Error(), "")
 		return
 	}
+	for key, value := range pairs(top) {
+		if key.Value != "introducers" {
+			c.Warnings = append(c.Warnings, Problem{File: introsFile, Line: key.Line, Key: clipID(key.Value), Why: "ignored; introducers are listed under \"introducers\""})
+		} else if value.Kind != yaml.MappingNode && value.Tag != "!!null" {
+			c.yamlProblem(introsFile, value.Line, key.Value, "not a mapping of petnames", "write each as \"PETNAME: {furl: 'pb://…'}\"")
+		}
+	}
 	petnames := map[string]bool{}
 	for name, entry := range pairs(child(top, "introducers")) {
 		if petnames[name.Value] || len(petnames) >= maxEntries {
