@@ -1,6 +1,7 @@
 package webapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,6 +37,9 @@ func (h *Handler) file(q *request, t *target) error {
 		if err := h.c.Blacklist.Check(c); err != nil {
 			return err
 		}
+		// For an answer without a body too: browsers take the policy of that
+		// for what they have.
+		q.Header().Set("Content-Security-Policy", policyFor(contentType(q.fileName(t.name))))
 	}
 	if si, ok := caps.Index(c); ok && !caps.Mutable(c) {
 		// An immutable file has the same tag forever.
@@ -157,12 +161,7 @@ func policyFor(kind string) string {
 // beginContent decides which bytes of a file are to be sent, and how they are
 // to be taken. out is nil when there are none: then the answer is complete.
 func (h *Handler) beginContent(q *request, name string, size int64) (out *stream, off, n int64, err error) {
-	if given := q.arg("filename"); given != "" {
-		name = given
-	}
-	if name == "" {
-		name = "unknown"
-	}
+	name = q.fileName(name)
 	save, err := q.flag("save")
 	if err != nil {
 		return nil, 0, 0, err
@@ -194,6 +193,12 @@ func (h *Handler) beginContent(q *request, name string, size int64) (out *stream
 		return nil, 0, 0, nil
 	}
 	return out, off, n, nil
+}
+
+// fileName is what a file is to be called: as the request has it, else by its
+// name in the URL, which may be "".
+func (q *request) fileName(name string) string {
+	return cmp.Or(q.arg("filename"), name, "unknown")
 }
 
 // sameFile reports whether the condition in If-Range, if any, holds.

@@ -119,7 +119,8 @@ func formError(err error) error {
 // cap. Only pages of this gateway are allowed: anywhere else the cap would be
 // given away.
 func nextPage(whenDone, cap, host string) (string, error) {
-	next := strings.ReplaceAll(whenDone, "%(uri)s", quote(cap))
+	// Browsers do not see space around an address, so that // could follow it.
+	next := strings.TrimSpace(strings.ReplaceAll(whenDone, "%(uri)s", quote(cap)))
 	u, err := url.Parse(next)
 	bad := err != nil || u.Opaque != "" || strings.ContainsAny(next, "\\\t\r\n") || strings.HasPrefix(next, "//")
 	if !bad && (u.Scheme != "" || u.Host != "") {

@@ -2,6 +2,7 @@ package webapi
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net/http"
 	"time"
@@ -77,11 +78,20 @@ func (h *Handler) createMutable(ctx context.Context, body *received, n newFile) 
 	c, err := h.c.Mutable.Create(ctx, mutable.CreateOptions{MDMF: n.format == mdmfFormat, Key: n.key},
 		func(caps.SSK) ([]byte, error) { return data, nil }, op.mutableTrace())
 	if err != nil {
-		return nil, err
+		return nil, keyTaken(n.key, err)
 	}
 	op.object(c)
 	h.published(body.Size())
 	return c, nil
+}
+
+// keyTaken says of a collision with an object that was made just now that
+// there was one with its key, if that was given.
+func keyTaken(key *ssk.PrivateKey, err error) error {
+	if _, met := errors.AsType[*mutable.UncoordinatedError](err); met && key != nil {
+		return errorf(http.StatusConflict, "There is a mutable file or a directory with this key already. Use its cap to change it, or another key.")
+	}
+	return err
 }
 
 // published counts a mutable file that was written.

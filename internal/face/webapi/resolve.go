@@ -35,7 +35,7 @@ func (t *target) what() string {
 	if t.name == "" {
 		return "The cap"
 	}
-	return fmt.Sprintf("The child %q", clean(t.name))
+	return fmt.Sprintf("The cap of the child %q", clean(t.name))
 }
 
 // alone is the target that a cap is by itself.

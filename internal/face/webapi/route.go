@@ -75,6 +75,26 @@ func (w *response) Write(p []byte) (int, error) {
 // Unwrap is for http.ResponseController.
 func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
+// unhurried bounds the silence of a client that sends a body.
+type unhurried struct {
+	io.ReadCloser
+	rc   *http.ResponseController
+	idle time.Duration
+}
+
+func (b *unhurried) Read(p []byte) (int, error) {
+	b.rc.SetReadDeadline(time.Now().Add(b.idle))
+	n, err := b.ReadCloser.Read(p)
+	if err != nil {
+		b.rc.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
+// resume lets the client be silent for as long as it wants, until it is asked
+// for more.
+func (q *request) resume() { http.NewResponseController(q).SetReadDeadline(time.Time{}) }
+
 // ServeHTTP answers one request.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.running.Add(1)
@@ -103,6 +123,9 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := q.split(); err != nil {
 		h.fail(q, err)
 		return
+	}
+	if r.Body != nil && r.Body != http.NoBody {
+		r.Body = &unhurried{r.Body, http.NewResponseController(q), h.c.Idle}
 	}
 	if err := h.route(q); err != nil {
 		h.fail(q, err)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path"
+	"slices"
 	"strings"
 )
 
@@ -24,7 +25,7 @@ func (h *Handler) static(q *request, rest []string) error {
 	if name == "" {
 		name = "."
 	}
-	if !fs.ValidPath(name) || strings.Contains(name, `\`) {
+	if !fs.ValidPath(name) || strings.Contains(name, `\`) || slices.ContainsFunc(rest, hidden) {
 		return errNoPage
 	}
 	root, err := os.OpenRoot(h.c.Static)
@@ -35,23 +36,19 @@ func (h *Handler) static(q *request, rest []string) error {
 		return err
 	}
 	defer root.Close()
-	f, err := root.Open(name)
+	f, info, err := openStatic(root, name)
 	if err != nil {
-		return errNoPage // whatever the reason: nobody's business
+		return err
 	}
 	defer f.Close()
-	info, err := f.Stat()
-	if err != nil || !info.IsDir() && !info.Mode().IsRegular() {
-		return errNoPage
-	}
 	slash := len(rest) == 0 || rest[len(rest)-1] == ""
 	if info.IsDir() {
 		if len(rest) == 0 || !slash {
 			return q.redirect(q.r.URL.EscapedPath()+"/", q.query)
 		}
-		if index, err := root.Open(path.Join(name, "index.html")); err == nil {
+		if index, info, err := openStatic(root, path.Join(name, "index.html")); err == nil {
 			defer index.Close()
-			if info, err = index.Stat(); err == nil && info.Mode().IsRegular() {
+			if info.Mode().IsRegular() {
 				return h.staticFile(q, index, info)
 			}
 		}
@@ -61,6 +58,28 @@ func (h *Handler) static(q *request, rest []string) error {
 		return errNoPage
 	}
 	return h.staticFile(q, f, info)
+}
+
+// hidden reports whether a name begins with a dot: what is not meant to be
+// seen, as .git and .htpasswd.
+func hidden(name string) bool { return strings.HasPrefix(name, ".") }
+
+// openStatic opens a file or folder and nothing else: opening a pipe would
+// wait for who writes to it. The error is errNoPage, whatever the reason.
+func openStatic(root *os.Root, name string) (*os.File, fs.FileInfo, error) {
+	info, err := root.Stat(name)
+	if err != nil || !info.IsDir() && !info.Mode().IsRegular() {
+		return nil, nil, errNoPage
+	}
+	f, err := root.Open(name)
+	if err != nil {
+		return nil, nil, errNoPage
+	}
+	if info, err = f.Stat(); err != nil || !info.IsDir() && !info.Mode().IsRegular() {
+		f.Close()
+		return nil, nil, errNoPage
+	}
+	return f, info, nil
 }
 
 func (h *Handler) staticFile(q *request, f *os.File, info fs.FileInfo) error {
@@ -98,6 +117,9 @@ func (h *Handler) staticFolder(q *request, f *os.File, name string) error {
 	p := staticPage{Path: clean(strings.TrimPrefix(name, ".")), Up: name != ".", More: len(list) == maxFolder}
 	for _, e := range list {
 		n := e.Name()
+		if hidden(n) {
+			continue
+		}
 		if e.IsDir() {
 			n += "/"
 		}

@@ -117,7 +117,8 @@ func (h *Handler) newDir(q *request, kids []given, immutable bool) (func(context
 		return nil, err
 	}
 	return func(ctx context.Context, op *operation) (caps.Dir, error) {
-		return h.c.Directories.Create(ctx, opts, children, op.mutableTrace())
+		made, err := h.c.Directories.Create(ctx, opts, children, op.mutableTrace())
+		return made, keyTaken(opts.Key, err)
 	}, nil
 }
 

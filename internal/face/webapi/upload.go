@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"regexp"
-	"time"
 
 	"tahoe-go/internal/file/immutable"
 	"tahoe-go/internal/format/caps"
@@ -72,9 +71,13 @@ type received struct {
 	name string   // in the form that it came in; ""
 }
 
+// errUnused ends the operation of a file that was sent with a request which had
+// no use for it.
+var errUnused = errorf(http.StatusBadRequest, "The file was not stored: the answer to its request says why.")
+
 // Close gives the space back, and ends the operation if nothing else has.
 func (r *received) Close() error {
-	r.op.end(errFault)
+	r.op.end(errUnused)
 	return r.Spool.Close()
 }
 
@@ -103,8 +106,7 @@ func (h *Handler) receive(q *request, from io.Reader, mutable bool) (r *received
 		}
 		op.size(n) // with a form around it, nearly
 	}
-	rc := http.NewResponseController(q)
-	in := &body{Reader: from, op: op, rc: rc, idle: h.c.Idle}
+	in := &body{Reader: from, op: op}
 	where := h.c.Spool
 	if mutable {
 		where.Memory, where.Expect = max(where.Memory, slotMemory), q.r.ContentLength
@@ -112,7 +114,7 @@ func (h *Handler) receive(q *request, from io.Reader, mutable bool) (r *received
 		in.keyer = h.c.Files.NewKeyer(h.c.Convergence)
 	}
 	s, err := spool.Fill(in, where)
-	rc.SetReadDeadline(time.Time{}) // the silence after a body is no fault
+	q.resume() // the silence after a file is no fault
 	if err != nil {
 		return nil, fmt.Errorf("receiving the file: %w", err)
 	}
@@ -123,17 +125,14 @@ func (h *Handler) receive(q *request, from io.Reader, mutable bool) (r *received
 	return r, nil
 }
 
-// body counts what a client sends, and bounds its silence.
+// body counts what a client sends.
 type body struct {
 	io.Reader
 	op    *operation
-	rc    *http.ResponseController
-	idle  time.Duration
 	keyer *immutable.Keyer // nil: none
 }
 
 func (b *body) Read(p []byte) (int, error) {
-	b.rc.SetReadDeadline(time.Now().Add(b.idle))
 	n, err := b.Reader.Read(p)
 	if b.keyer != nil {
 		b.keyer.Write(p[:n])

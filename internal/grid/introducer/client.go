@@ -25,6 +25,10 @@ const (
 	callTime    = 3 * time.Minute
 )
 
+// hearOut is how long after a subscription an introducer may take to tell what
+// it knows; it usually does so at once.
+const hearOut = 5 * time.Second
+
 // Sink is told of storage servers.
 type Sink interface {
 	// Announced is called for each new or changed server, for one at a time.
@@ -51,8 +55,10 @@ type ClientConfig struct {
 	Key      announce.SigningKey
 	Sequence func() (int64, error)
 
-	Now func() time.Time // time.Now
-	Log *slog.Logger     // nil: none
+	// Changed is called when ClientStatus.HeardOut changes. It must not wait.
+	Changed func()           // nil: nobody wants to know
+	Now     func() time.Time // time.Now
+	Log     *slog.Logger     // nil: none
 }
 
 // Client keeps in touch with one introducer. Its methods may be called
@@ -71,6 +77,7 @@ type Client struct {
 	changed    chan struct{} // of capacity 1: there is something new to publish
 	version    string
 	subscribed bool
+	heardOut   bool
 	problem    error
 	cacheErr   error
 	known      map[announce.Key]*heard
@@ -89,6 +96,9 @@ func NewClient(c ClientConfig) (*Client, error) {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Changed == nil {
+		c.Changed = func() {}
 	}
 	c.Log = c.Log.With("introducer", c.Petname)
 	cl := &Client{conf: c, changed: make(chan struct{}, 1), known: map[announce.Key]*heard{}}
@@ -214,8 +224,12 @@ func (c *Client) session(ctx context.Context, ref *foolscap.Ref, subscribed *boo
 	c.conf.Log.Info("connected to the introducer", "subscribed", *subscribed)
 	daily := time.NewTicker(24 * time.Hour)
 	defer daily.Stop()
+	out := time.NewTimer(hearOut)
+	defer out.Stop()
 	for {
 		select {
+		case <-out.C:
+			c.setHeardOut(*subscribed)
 		case <-daily.C: // so that after a crash the cache's times are true
 			c.hearMu.Lock()
 			c.saveCache()
@@ -282,8 +296,20 @@ func call(ctx context.Context, ref *foolscap.Ref, method string, args ...any) er
 	return err
 }
 
+// setHeardOut notes whether the introducer has had time to tell all it knows.
+func (c *Client) setHeardOut(is bool) {
+	c.mu.Lock()
+	was := c.heardOut
+	c.heardOut = is
+	c.mu.Unlock()
+	if was != is {
+		c.conf.Changed()
+	}
+}
+
 // down notes that the connection has ended.
 func (c *Client) down() {
+	c.setHeardOut(false)
 	c.hearMu.Lock()
 	defer c.hearMu.Unlock()
 	c.mu.Lock()

@@ -402,15 +402,23 @@ func TestPartition(t *testing.T) {
 		t := r.t
 		hub, _ := r.hub(Limits{})
 		a, _ := r.client("alice", 1, hub.FURL(), nil)
-		b, heard := r.client("bob", 2, hub.FURL(), nil)
+		changes := 0
+		b, heard := r.client("bob", 2, hub.FURL(), func(c *ClientConfig) { c.Changed = func() { changes++ } })
 		a.Publish(server("one"))
+		time.Sleep(time.Second)
+		if b.Status().HeardOut {
+			t.Error("heard out at once")
+		}
 		time.Sleep(time.Minute)
+		if !b.Status().HeardOut || changes != 1 {
+			t.Errorf("after a minute: heard out: %t, %d changes", b.Status().HeardOut, changes)
+		}
 		heard.take()
 		r.net.Partition("bob", "hub")
 		a.Publish(server("two"))
 		a.Publish(server("three"))
 		time.Sleep(2 * time.Hour)
-		if b.Status().Subscribed || len(hub.Status().Subscribers) != 1 {
+		if b.Status().Subscribed || b.Status().HeardOut || changes != 2 || len(hub.Status().Subscribers) != 1 {
 			t.Errorf("both think they are connected: %+v", hub.Status().Subscribers)
 		}
 		r.net.Heal("bob", "hub")

@@ -150,6 +150,7 @@ type ClientStatus struct {
 	Connection   foolscap.Status
 	Version      string // the introducer's, in its words
 	Subscribed   bool   // over the present connection
+	HeardOut     bool   // it has had time since to tell all it knows
 	Problem      error  // why the introducer is connected but of no use
 	Published    PublishStatus
 	Known        []KnownStatus // by nickname and id
@@ -180,7 +181,7 @@ func (c *Client) Status() ClientStatus {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	st := ClientStatus{
-		Petname: c.conf.Petname, TubID: c.conf.FURL.TubID, Connection: c.keep.Status(), Version: c.version, Subscribed: c.subscribed,
+		Petname: c.conf.Petname, TubID: c.conf.FURL.TubID, Connection: c.keep.Status(), Version: c.version, Subscribed: c.subscribed, HeardOut: c.heardOut,
 		Problem: c.problem, Published: c.published, Dropped: slices.Clone(c.dropped.events), DroppedTotal: c.dropped.total, CacheErr: c.cacheErr,
 	}
 	for _, h := range c.known {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"net"
 	"os"
@@ -146,6 +147,24 @@ func TestGridByIntroducer(t *testing.T) {
 		if strings.Contains(log.String(), s) {
 			t.Errorf("a secret is in the log")
 		}
+	}
+}
+
+// A client whose introducer knows no server says so, once it has been heard out.
+func TestIntroducerNamesNone(t *testing.T) {
+	leakcheck.Check(t)
+	intro := create(t, introducerNode)
+	start(t, intro, Options{})
+	out, done := newLines(), make(chan error, 1)
+	ctx, halt := context.WithCancel(t.Context())
+	defer halt()
+	client := create(t, joining(t, intro, clientNode(1, 1, 1)))
+	go func() { done <- Run(ctx, client, Options{Stdout: out}) }()
+	out.wait(t, "storage servers: none known yet; waiting for the introducer to tell of some")
+	out.wait(t, "storage servers: none known yet; the introducer is connected and names none")
+	halt()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

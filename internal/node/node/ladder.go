@@ -18,7 +18,7 @@ type Rung = tor.Rung
 func (n *Node) Ladder() []Rung {
 	rungs := n.lowerRungs()
 	if n.grid != nil {
-		rungs = append(rungs, serversRung(n.grid.Status(), n.cfg.Client.Happy, len(n.cfg.Introducers)))
+		rungs = append(rungs, serversRung(n.grid.Status(), n.cfg.Client.Happy, n.sayings()))
 	}
 	return rungs
 }
@@ -82,9 +82,34 @@ func (n *Node) figures() (counters, gauges map[string]float64) {
 
 const serversName = "servers"
 
+// sayings is how many introducers there are, and how many of them have told all
+// they know.
+type sayings struct{ all, heardOut int }
+
+func (n *Node) sayings() sayings {
+	s := sayings{all: len(n.cfg.Introducers)}
+	for _, i := range n.introducers() {
+		if i.HeardOut {
+			s.heardOut++
+		}
+	}
+	return s
+}
+
+// none says what is waited for while no server is known.
+func (s sayings) none() string {
+	switch {
+	case s.heardOut == 0:
+		return "waiting for the introducer to tell of some"
+	case s.all == 1:
+		return "the introducer is connected and names none"
+	}
+	return fmt.Sprintf("%d of %d introducers are connected and name none", s.heardOut, s.all)
+}
+
 // serversRung says how many servers answer, and whether that is enough to
-// store files. So many introducers may tell of more.
-func serversRung(servers []grid.Status, happy, introducers int) Rung {
+// store files. Introducers may tell of more.
+func serversRung(servers []grid.Status, happy int, introducers sayings) Rung {
 	r := Rung{Name: serversName, State: tor.OK}
 	connected, trying := 0, 0
 	for _, s := range servers {
@@ -97,8 +122,8 @@ func serversRung(servers []grid.Status, happy, introducers int) Rung {
 	}
 	r.Text = fmt.Sprintf("storage servers: %d of %d connected", connected, len(servers))
 	switch {
-	case len(servers) == 0 && introducers > 0:
-		r.State, r.Text = tor.Waiting, "storage servers: none known yet; waiting for the introducer to tell of some"
+	case len(servers) == 0 && introducers.all > 0:
+		r.State, r.Text = tor.Waiting, "storage servers: none known yet; "+introducers.none()
 	case len(servers) == 0:
 		r.State, r.Text = tor.Failed, "storage servers: none known; add one with: tahoe add-server FILE"
 	case connected >= happy:
@@ -163,6 +188,7 @@ func (n *Node) narrate(ctx context.Context, say *teller) {
 			gridChanged = n.grid.Watch()
 		}
 		_, _, lockChanged := n.lock.look()
+		introChanged := n.word.news.wait()
 		for _, line := range told.lines(n.Ladder()) {
 			say.line("%s", line)
 		}
@@ -170,6 +196,7 @@ func (n *Node) narrate(ctx context.Context, say *teller) {
 		case <-torChanged:
 		case <-gridChanged:
 		case <-lockChanged:
+		case <-introChanged:
 		case <-ctx.Done():
 			return
 		}

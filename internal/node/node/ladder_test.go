@@ -66,17 +66,21 @@ func TestServersRung(t *testing.T) {
 		return all
 	}
 	for _, tt := range []struct {
-		servers []grid.Status
-		state   tor.State
-		text    string
+		servers     []grid.Status
+		introducers sayings
+		state       tor.State
+		text        string
 	}{
-		{nil, tor.Failed, "none known"},
-		{is(grid.Connecting, grid.Connecting), tor.Waiting, "0 of 2 connected"},
-		{is(grid.Connected, grid.Connected, grid.Disconnected), tor.OK, "2 of 3 connected"},
-		{is(grid.Connected, grid.Connecting), tor.Waiting, "1 of 2 connected"},
-		{is(grid.Connected, grid.Disconnected), tor.Failed, "1 of 2 connected; to store files, 2 must be"},
+		{nil, sayings{}, tor.Failed, "none known"},
+		{nil, sayings{1, 0}, tor.Waiting, "none known yet; waiting for the introducer"},
+		{nil, sayings{1, 1}, tor.Waiting, "none known yet; the introducer is connected and names none"},
+		{nil, sayings{3, 2}, tor.Waiting, "none known yet; 2 of 3 introducers are connected and name none"},
+		{is(grid.Connecting, grid.Connecting), sayings{}, tor.Waiting, "0 of 2 connected"},
+		{is(grid.Connected, grid.Connected, grid.Disconnected), sayings{}, tor.OK, "2 of 3 connected"},
+		{is(grid.Connected, grid.Connecting), sayings{}, tor.Waiting, "1 of 2 connected"},
+		{is(grid.Connected, grid.Disconnected), sayings{}, tor.Failed, "1 of 2 connected; to store files, 2 must be"},
 	} {
-		if r := serversRung(tt.servers, 2, 0); r.State != tt.state || !strings.Contains(r.Text, tt.text) {
+		if r := serversRung(tt.servers, 2, tt.introducers); r.State != tt.state || !strings.Contains(r.Text, tt.text) {
 			t.Errorf("%v: %+v, want %s %q", tt.servers, r, tt.state, tt.text)
 		}
 	}

@@ -22,6 +22,32 @@ type announcer struct {
 	mu      sync.Mutex       // guards below
 	server  *announce.Server // nil: there is nothing to tell
 	clients []*introducer.Client
+
+	news signal // an introducer was heard out, or has gone
+}
+
+// signal wakes all who wait for something to change.
+type signal struct {
+	mu      sync.Mutex    // guards below
+	changed chan struct{} // closed at the next change; nil: nobody waits
+}
+
+func (s *signal) wait() <-chan struct{} {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.changed == nil {
+		s.changed = make(chan struct{})
+	}
+	return s.changed
+}
+
+func (s *signal) give() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.changed != nil {
+		close(s.changed)
+		s.changed = nil
+	}
 }
 
 // offer has every introducer told of s from now on.
@@ -95,7 +121,8 @@ func (n *Node) startIntroducerClients(context.Context) error {
 			Nickname:  n.cfg.Node.Nickname,
 			Private:   private, Cache: introducer.CacheFile(i.Petname),
 			Key: key, Sequence: func() (int64, error) { return config.NextSeqnum(n.cfg.Dir) },
-			Log: n.log.With("part", "introducer"),
+			Changed: n.word.news.give,
+			Log:     n.log.With("part", "introducer"),
 		}
 		if n.grid != nil {
 			c.Sink = n.grid.Source(i.Petname)
