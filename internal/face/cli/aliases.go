@@ -31,6 +31,9 @@ const (
 
 // readAliases returns the caps by alias. A directory without any is fine.
 func readAliases(dir string) (map[string]redact.Secret, error) {
+	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+		return nil, noNode(dir)
+	}
 	aliases := map[string]redact.Secret{}
 	private := filepath.Join(dir, "private")
 	text, err := os.ReadFile(filepath.Join(private, rootCapFile))
@@ -78,8 +81,8 @@ func aliasName(word string) (string, error) {
 // same time wait. What is in the file already stays as it is.
 func newAlias(ctx context.Context, dir, name string, make func() (caps.Cap, error)) error {
 	private := filepath.Join(dir, "private")
-	if err := os.MkdirAll(private, 0o700); err != nil {
-		return fail("", "%v", err)
+	if info, err := os.Stat(private); err != nil || !info.IsDir() {
+		return noNode(dir) // and it is not made one: create-client wants an empty folder
 	}
 	lock := flock.New(filepath.Join(private, aliasFile+".lock"), flock.SetPermissions(0o600))
 	ctx, cancel := context.WithTimeout(ctx, lockWait)

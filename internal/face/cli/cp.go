@@ -7,11 +7,13 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"tahoe-go/internal/face/webclient"
+	"tahoe-go/internal/format/caps"
 )
 
 // cpFlags are the options of cp.
@@ -63,6 +65,8 @@ type copying struct {
 	gw    *webclient.Client
 	meter *copyMeter
 	count int // of things found; scan's lock guards it
+
+	listings map[caps.Cap]webclient.Node // that lookAhead has read
 }
 
 func (a *app) cp(ctx context.Context, from []string, to string, f *cpFlags) error {
@@ -90,16 +94,9 @@ func (a *app) cp(ctx context.Context, from []string, to string, f *cpFlags) erro
 	}
 	defer meter.end()
 	c := &copying{app: a, f: f, gw: gw, meter: meter}
-	if err := c.look(ctx, target); err != nil {
+	sources, err := c.begin(ctx, target, from, places)
+	if err != nil {
 		return err
-	}
-	var sources []*thing
-	for i, word := range from {
-		t, err := c.source(ctx, word, places[i])
-		if err != nil {
-			return err
-		}
-		sources = append(sources, t)
 	}
 	if err := c.rules(sources, target); err != nil {
 		return err
@@ -110,12 +107,38 @@ func (a *app) cp(ctx context.Context, from []string, to string, f *cpFlags) erro
 	if err := c.scan(ctx, sources); err != nil {
 		return err
 	}
+	if err := c.lookAhead(ctx, target, sources); err != nil {
+		return err
+	}
 	for _, t := range sources {
 		if err := c.place(ctx, target, t); err != nil {
 			return err
 		}
 	}
 	return c.copyAll(ctx, target, start)
+}
+
+// begin looks at the target and at all sources, at once. Of several errors the
+// first counts, as if it had been done in order.
+func (c *copying) begin(ctx context.Context, target *dest, from []string, places []remote) ([]*thing, error) {
+	sources, errs := make([]*thing, len(from)), make([]error, len(from)+1)
+	slots := make(chan struct{}, c.f.parallel)
+	var wg sync.WaitGroup
+	wg.Go(func() { errs[0] = c.look(ctx, target) })
+	for i, word := range from {
+		slots <- struct{}{}
+		wg.Go(func() {
+			sources[i], errs[i+1] = c.source(ctx, word, places[i])
+			<-slots
+		})
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return nil, err
+		}
+	}
+	return sources, nil
 }
 
 // cpTarget reads where to copy to.
@@ -141,7 +164,11 @@ func (c *copying) look(ctx context.Context, d *dest) error {
 		}
 		return nil
 	}
-	n, err := c.gw.Look(ctx, d.at)
+	n, known := c.listings[d.at.Cap]
+	var err error
+	if !known || len(d.at.Path) > 0 {
+		n, err = c.gw.Look(ctx, d.at)
+	}
 	switch {
 	case isStatus(err, 404) && len(d.at.Path) > 0:
 		d.missing = true

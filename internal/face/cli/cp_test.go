@@ -6,8 +6,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"tahoe-go/internal/format/caps"
 )
@@ -280,4 +283,66 @@ func TestCpProgress(t *testing.T) {
 	w.says(w.err, `{"done":202,"files":2,"files-total":2,"stage":"copying","total":202}`)
 	w.run(0, "cp", "-r", "-v", "home:d", "back")
 	w.says(w.err, "fetch home:d/a → back/d/a\n")
+}
+
+// What is there already is read several directories at a time, and once.
+func TestCpMergesAtOnce(t *testing.T) {
+	w := newWorld(t)
+	w.run(0, "create-alias", "home")
+	const dirs = 4
+	for d := range dirs {
+		w.write(fmt.Sprintf("src/d%d/sub/f", d), "old")
+	}
+	w.run(0, "cp", "-r", "src", "home:")
+	w.write("src/d0/sub/g", "new")
+	w.gw.asked()
+	var looks atomic.Int32
+	together := make(chan struct{})
+	w.gw.hold = func(r *http.Request) {
+		if r.URL.Query().Get("t") != "json" {
+			return
+		}
+		n := looks.Add(1)
+		if n <= 2 || n > 2+dirs {
+			return // home: and home:src come first, each by itself, and the directories below those below
+		}
+		if n == 2+dirs {
+			close(together)
+		}
+		select {
+		case <-together:
+		case <-time.After(10 * time.Second):
+			t.Error("directories are read one after the other")
+		}
+	}
+	w.run(0, "cp", "-r", "src", "home:")
+	w.gw.hold = nil
+	if n := looks.Load(); n != 2+2*dirs {
+		t.Errorf("%d directories were read, want %d", n, 2+2*dirs)
+	}
+	w.says(w.tree("home:src/d0"), "sub/f=old\nsub/g=new\n")
+}
+
+// A file that is replaced by a copy keeps who may read and run it.
+func TestCpKeepsPermissions(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no such permissions")
+	}
+	w := newWorld(t)
+	w.run(0, "create-alias", "home")
+	w.write("f", "new")
+	w.run(0, "put", "f", "home:f")
+	for _, perm := range []os.FileMode{0o600, 0o755, 0o666} {
+		w.write("copy", "old")
+		if err := os.Chmod("copy", perm); err != nil {
+			t.Fatal(err)
+		}
+		for _, command := range []string{"get", "cp"} {
+			w.run(0, command, "home:f", "copy")
+			info, err := os.Stat("copy")
+			if err != nil || info.Mode().Perm() != perm || w.read("copy") != "new" {
+				t.Errorf("%s over a file of %v: %v, %q, %v", command, perm, info.Mode(), w.read("copy"), err)
+			}
+		}
+	}
 }

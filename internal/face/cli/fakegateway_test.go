@@ -28,6 +28,8 @@ type fakeGateway struct {
 	objects  map[caps.Cap]*fakeObject  // by read cap
 	requests []string                  // method, path without caps, t
 	refuse   func(r *http.Request) int // a status to answer with; nil: none
+
+	hold func(r *http.Request) // called before a request is served, without mu; nil: none. Set it between commands
 }
 
 type fakeObject struct {
@@ -127,6 +129,9 @@ func no(status int, text string) { panic(refusal{status, text}) }
 
 func (g *fakeGateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
+	if g.hold != nil {
+		g.hold(r)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	defer func() {

@@ -44,7 +44,7 @@ func (a *app) gateway(f *storeFlags) (*webclient.Client, error) {
 		url, err = config.NodeURL(dir)
 		if errors.Is(err, fs.ErrNotExist) {
 			if _, err := config.KindOf(dir); err != nil {
-				return nil, fail("name the node's directory with -d DIR, or make a node with `tahoe create-client`", "%s is not a node directory", dir)
+				return nil, noNode(dir)
 			}
 			return nil, fail("set web.port in [node], and start the node with: tahoe run "+shellWord(dir), "the node in %s has no web gateway", dir)
 		}
@@ -57,6 +57,10 @@ func (a *app) gateway(f *storeFlags) (*webclient.Client, error) {
 		return nil, fail("", "%v", err)
 	}
 	return c, nil
+}
+
+func noNode(dir string) error {
+	return fail("name the node's directory with -d DIR, or make a node with `tahoe create-client`", "%s is not a node directory", dir)
 }
 
 // storeError explains what a gateway said, or that it said nothing. code is

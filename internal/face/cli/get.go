@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -145,8 +146,9 @@ func storable(name string) bool {
 		(runtime.GOOS != "windows" || !strings.ContainsAny(name, `<>:"\|?*`))
 }
 
-// writeFile has fill write a file that appears when it is complete. What is no
-// regular file, such as a pipe, is written to as it is.
+// writeFile has fill write a file that appears when it is complete. It takes
+// the place of one that is there and may be written, and has its permissions.
+// What is no regular file, such as a pipe, is written to as it is.
 func writeFile(name string, fill func(io.Writer) (int64, error)) (int64, error) {
 	info, err := os.Stat(name)
 	switch {
@@ -160,21 +162,33 @@ func writeFile(name string, fill func(io.Writer) (int64, error)) (int64, error) 
 		n, err := fill(file)
 		return n, errors.Join(err, file.Close())
 	}
+	perm := fs.FileMode(0o666) // less the umask
 	if info != nil {
 		if target, err := filepath.EvalSymlinks(name); err == nil {
 			name = target // replace what the link names, not the link
 		}
+		old, err := os.OpenFile(name, os.O_WRONLY, 0)
+		if err != nil {
+			return 0, err
+		}
+		old.Close()
+		perm = info.Mode().Perm()
 	}
 	root, err := os.OpenRoot(filepath.Dir(name))
 	if err != nil {
 		return 0, err
 	}
 	defer root.Close()
-	file, err := durable.FS{Root: root}.Create(filepath.Base(name), 0o666)
+	file, err := durable.FS{Root: root}.Create(filepath.Base(name), perm)
 	if err != nil {
 		return 0, err
 	}
 	defer file.Abort()
+	if info != nil {
+		if err := file.Chmod(perm); err != nil {
+			return 0, err
+		}
+	}
 	buffered := bufio.NewWriterSize(file, 256<<10)
 	n, err := fill(buffered)
 	if err == nil {

@@ -73,7 +73,7 @@ func (a *app) fromTo(f *storeFlags, one, other string) (from, to remote, err err
 		if from.name() == "" {
 			return from, to, fail("write the name behind it", "what is to be linked at %s has no name", to.word)
 		}
-		to.Place = to.Child(from.name())
+		to = to.child(from.name())
 	}
 	return from, to, nil
 }
@@ -101,17 +101,24 @@ func (a *app) move(ctx context.Context, from, to remote, f *storeFlags) error {
 		}
 	}
 	if err != nil {
-		return moveError("it was not moved", from, to, err)
+		return moveError(ctx, gw, "it was not moved", from, to, err)
 	}
 	return a.ok(f)
 }
 
-func moveError(what string, from, to remote, err error) error {
+// moveError explains a refusal, by what is at the places it is about.
+func moveError(ctx context.Context, gw *webclient.Client, what string, from, to remote, err error) error {
 	switch {
-	case isStatus(err, 409):
-		return fail("", "%s is a directory, and is not replaced", to.word)
 	case isStatus(err, 404):
 		return fail("", "no such file or directory: %s", from.word)
+	case isStatus(err, 409):
+		if n, e := gw.Look(ctx, to.Place); e == nil && n.Type == webclient.Dir {
+			return fail("", "%s is a directory, and is not replaced", to.word)
+		}
+	case isStatus(err, 400):
+		if n, e := gw.Look(ctx, to.parent()); isStatus(e, 400) || e == nil && n.Type == webclient.File {
+			return fail("", "%s would be below a file, and files have no children", to.word)
+		}
 	}
 	return storeError(what, err, exitFailed)
 }
@@ -137,7 +144,7 @@ func (a *app) link(ctx context.Context, from, to remote, f *storeFlags) error {
 		err = linkAt(ctx, gw, to, n)
 	}
 	if err != nil {
-		return moveError("it was not linked", from, to, err)
+		return moveError(ctx, gw, "it was not linked", from, to, err)
 	}
 	return a.ok(f)
 }

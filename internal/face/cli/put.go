@@ -117,8 +117,16 @@ func (a *app) putPlace(name, where string, f *storeFlags) (webclient.Place, erro
 	if where == "" {
 		return webclient.Place{}, nil
 	}
-	if _, path, found := strings.Cut(where, ":"); strings.HasPrefix(where, "/") || found && !isAddress(where) && strings.HasPrefix(path, "/") {
-		return webclient.Place{}, fail("try again, perhaps with "+quoteName(redactWord(strings.Replace(where, "/", "", 1))), "a name on the grid must not begin with a slash")
+	root, path, found := strings.Cut(where, ":")
+	if !found || strings.HasPrefix(where, "/") {
+		root, path = "", where
+	}
+	if strings.HasPrefix(path, "/") && !isAddress(where) {
+		better := strings.TrimLeft(path, "/")
+		if root != "" {
+			better = root + ":" + better
+		}
+		return webclient.Place{}, fail("try again, perhaps with "+quoteName(redactWord(better)), "a name on the grid must not begin with a slash")
 	}
 	r, err := a.remote(f, where)
 	if err != nil {
@@ -136,6 +144,9 @@ func (a *app) putPlace(name, where string, f *storeFlags) (webclient.Place, erro
 // source opens what is to be stored; size is -1 if it is not known.
 func (a *app) source(name string) (io.ReadCloser, int64, error) {
 	if name == "" || name == "-" {
+		if a.stdinUsed {
+			return nil, 0, fail("put the cap in a file: @FILE", "standard input cannot give both a cap and the file to store")
+		}
 		if isTerminal(a.Stdin) {
 			fmt.Fprintln(a.Stderr, "reading the file from the terminal; Ctrl-D ends it")
 		}

@@ -42,6 +42,15 @@ func (r remote) parent() webclient.Place {
 	return webclient.At(r.Cap, r.Path[:len(r.Path)-1]...)
 }
 
+// child is what is called name in the directory.
+func (r remote) child(name string) remote {
+	if r.word != "" && !strings.HasSuffix(r.word, ":") {
+		r.word += "/"
+	}
+	r.Place, r.word, r.slash = r.Child(name), r.word+quoteName(name), false
+	return r
+}
+
 // isRemote tells what is on the grid from what is a path of this machine,
 // where either may stand. A colon after a slash belongs to a local name.
 func isRemote(word string) bool {

@@ -26,7 +26,11 @@ func strict(c *cobra.Command) {
 				return nil
 			}
 			if err := check(c, args); err != nil {
-				return usage(c, "%d operands are not what %s takes; it is used as: %s", len(args), c.Name(), c.UseLine())
+				what := fmt.Sprintf("%d operands are", len(args))
+				if len(args) == 1 {
+					what = "1 operand is"
+				}
+				return usage(c, "%s not what %s takes; it is used as: %s", what, c.Name(), c.UseLine())
 			}
 			return nil
 		}

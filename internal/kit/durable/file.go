@@ -39,6 +39,9 @@ func (w *File) Write(p []byte) (int, error) {
 	return w.f.Write(p)
 }
 
+// Chmod gives the file other permissions, whatever the umask.
+func (w *File) Chmod(perm fs.FileMode) error { return w.f.Chmod(perm) }
+
 // WriteAt writes p at offset off, in bytes.
 func (w *File) WriteAt(p []byte, off int64) (int, error) {
 	if err := w.step(StepWrite); err != nil {
