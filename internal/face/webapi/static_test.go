@@ -12,6 +12,7 @@ func TestStatic(t *testing.T) {
 	folder := filepath.Join(dir, "public")
 	for name, text := range map[string]string{
 		"hello.txt": "hello", "sub/page.html": "<h1>page</h1>", "site/index.html": "<h1>index</h1>", "a <b> & #?.txt": "odd", "../secret": "not for you",
+		".htpasswd": "not for you", ".git/config": "not for you", "sub/.env": "not for you",
 	} {
 		path := filepath.Join(folder, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
@@ -24,6 +25,7 @@ func TestStatic(t *testing.T) {
 	if err := os.Symlink(filepath.Join(dir, "secret"), filepath.Join(folder, "link")); err != nil {
 		t.Fatal(err)
 	}
+	makePipe(t, filepath.Join(folder, "pipe"))
 	g := newGateway(t, 0, func(c *Config) { c.Static = folder })
 	for _, tt := range []struct {
 		path   string
@@ -47,12 +49,18 @@ func TestStatic(t *testing.T) {
 		{"/static/link", 404, "", ""},
 		{"/static//etc/passwd", 404, "", ""},
 		{"/static/%00", 404, "", ""},
+		{"/static/.htpasswd", 404, "", ""},
+		{"/static/%2ehtpasswd", 404, "", ""},
+		{"/static/.git/config", 404, "", ""},
+		{"/static/.git/", 404, "", ""},
+		{"/static/sub/.env", 404, "", ""},
+		{"/static/pipe", 404, "", ""},
 	} {
 		resp, body := g.do(t, g.request(t, t.Context(), "GET", tt.path, nil))
 		if resp.StatusCode != tt.status || !strings.Contains(body, tt.has) || tt.kind != "" && resp.Header.Get("Content-Type") != tt.kind {
 			t.Errorf("GET %s: %d %s, want %d %s with %q:\n%s", tt.path, resp.StatusCode, resp.Header.Get("Content-Type"), tt.status, tt.kind, tt.has, body)
 		}
-		if strings.Contains(body, "not for you") || !strings.Contains(resp.Header.Get("Content-Security-Policy"), "default-src 'none'") {
+		if strings.Contains(body, "not for you") || strings.Contains(body, ">.") || !strings.Contains(resp.Header.Get("Content-Security-Policy"), "default-src 'none'") {
 			t.Errorf("GET %s: %q, %q", tt.path, body, resp.Header.Get("Content-Security-Policy"))
 		}
 	}

@@ -1,0 +1,93 @@
+package webapi
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"mime/multipart"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// A client that falls silent is not waited for for ever, whatever it was about
+// to send.
+func TestSilentSenders(t *testing.T) {
+	for name, url := range map[string]string{
+		"children": "/uri?t=mkdir-with-children", "link": "/uri/URI:DIR2:aaaaaaaaaaaaaaaaaaaaaaaaaa:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/x?t=uri", "fields": "/uri?t=upload",
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := newGateway(t, 5, nil)
+				r, w := io.Pipe()
+				defer w.Close()
+				go w.Write([]byte("{"))
+				method := "POST"
+				if name == "link" {
+					method = "PUT"
+				}
+				req := g.request(t, t.Context(), method, url, r)
+				if name == "fields" {
+					req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+				}
+				start := time.Now()
+				resp, err := g.client.Do(req)
+				if err == nil {
+					resp.Body.Close()
+				}
+				if took := time.Since(start); err == nil && resp.StatusCode != http.StatusRequestTimeout || took < 29*time.Minute || took > 31*time.Minute {
+					t.Errorf("%v %v after %v", resp, err, took)
+				}
+			})
+		})
+	}
+}
+
+// A file that came with a request that made no sense is no fault of the
+// gateway.
+func TestUnusedFile(t *testing.T) {
+	g := newGateway(t, 5, nil)
+	var b bytes.Buffer
+	form := multipart.NewWriter(&b)
+	part, err := form.CreateFormFile("file", "x")
+	if err != nil {
+		t.Fatal(err)
+	}
+	part.Write(pattern(500))
+	form.WriteField("when_done", "http://elsewhere.example/")
+	form.Close()
+	req := g.request(t, t.Context(), "POST", "/uri/"+g.mkdir(t)+"/?t=upload", &b)
+	req.Header.Set("Content-Type", form.FormDataContentType())
+	if resp, body := g.do(t, req); resp.StatusCode != http.StatusBadRequest {
+		t.Errorf("%d %s", resp.StatusCode, body)
+	}
+	_, recent := g.h.ops.views("", nil)
+	if len(recent) == 0 || recent[0].Type != upload || !strings.Contains(recent[0].Error, "was not stored: the answer to its request says why") {
+		t.Errorf("in /status: %+v", recent)
+	}
+}
+
+// Who makes an object with the key of another is told so, not that somebody
+// else is at work.
+func TestKeyTaken(t *testing.T) {
+	g := newGateway(t, 5, nil)
+	var golden struct {
+		PrivateKey string `json:"private_key"`
+	}
+	text, err := os.ReadFile("testdata/directory.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(text, &golden); err != nil {
+		t.Fatal(err)
+	}
+	key := "&private-key=" + golden.PrivateKey
+	g.expect(t, "PUT", "/uri?format=sdmf"+key, "one", "", 200, "URI:SSK:")
+	const no = "with this key already"
+	g.expect(t, "PUT", "/uri?format=sdmf"+key, "two", "", 409, no)
+	g.expect(t, "POST", "/uri?t=mkdir"+key, "", "", 409, no)
+	g.expect(t, "POST", "/uri/"+g.mkdir(t)+"/?t=mkdir&name=x"+key, "", "", 409, no)
+}
