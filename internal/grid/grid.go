@@ -103,12 +103,12 @@ func (g *Grid) Add(k Known) {
 	if g.ctx.Err() != nil {
 		return
 	}
-	old, from := g.servers[k.ID], map[string]Known{}
+	old, from := g.servers[k.ID], map[origin]Known{}
 	if old != nil {
 		from = old.from
 	}
 	k.heard, k.NURLs, k.Seed = time.Now(), slices.Clone(k.NURLs), bytes.Clone(k.Seed)
-	from[k.Source] = k
+	from[k.origin()] = k
 	best := choose(from)
 	if old != nil && old.known.sameAs(best) {
 		old.rename(best)

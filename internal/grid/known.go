@@ -31,7 +31,8 @@ type Known struct {
 	// Source is where we know it from, for people: "servers.yaml" or an
 	// introducer's petname. Each source has a say of its own.
 	Source string
-	// Static is of a source that no announcement takes the place of.
+	// Static is of a source that no announcement takes the place of, also not
+	// of an introducer that is called the same.
 	Static bool
 	// Left says what of an announcement was left out, and why.
 	Left []error
@@ -58,6 +59,22 @@ func LeaseSeed(f furl.FURL) (seed [20]byte) {
 	return seed
 }
 
+// origin tells sources apart.
+type origin struct {
+	name   string
+	static bool
+}
+
+func (k Known) origin() origin { return origin{k.Source, k.Static} }
+
+// String names it for people.
+func (o origin) String() string {
+	if o.static {
+		return o.name
+	}
+	return "the introducer " + o.name
+}
+
 // Source is one place where servers are heard of. It is a Sink for an
 // introducer.Client.
 type Source struct {
@@ -73,7 +90,7 @@ func (s *Source) Announced(a announce.Server) { s.g.Add(FromAnnouncement(a, s.na
 
 // choose returns what counts of what the sources say: what is static, else the
 // announcement with the greatest sequence number.
-func choose(from map[string]Known) Known {
+func choose(from map[origin]Known) Known {
 	all := slices.Collect(maps.Values(from))
 	return slices.MaxFunc(all, func(a, b Known) int {
 		return cmp.Or(cmpBool(a.Static, b.Static), cmp.Compare(a.Seqnum, b.Seqnum), cmp.Compare(b.Source, a.Source))
@@ -99,6 +116,7 @@ func (k Known) sameAs(o Known) bool {
 // SourceStatus is what a source says of a server and what became of it.
 type SourceStatus struct {
 	Name   string
+	Static bool
 	Seqnum int64 // 0: none
 	Heard  time.Time
 	Used   bool
@@ -106,10 +124,10 @@ type SourceStatus struct {
 }
 
 // sources describes what was said of a server.
-func sources(from map[string]Known, used Known) []SourceStatus {
+func sources(from map[origin]Known, used Known) []SourceStatus {
 	var out []SourceStatus
 	for _, k := range from {
-		st := SourceStatus{Name: k.Source, Seqnum: k.Seqnum, Heard: k.heard, Used: k.Source == used.Source}
+		st := SourceStatus{Name: k.Source, Static: k.Static, Seqnum: k.Seqnum, Heard: k.heard, Used: k.origin() == used.origin()}
 		switch {
 		case st.Used && k.Static:
 			st.Why = "used, as the owner of this node has entered it by hand"
@@ -118,11 +136,11 @@ func sources(from map[string]Known, used Known) []SourceStatus {
 		case st.Used:
 			st.Why = "used"
 		case used.Static:
-			st.Why = "not used: " + used.Source + " has an entry for this server, which always counts"
+			st.Why = "not used: " + used.origin().String() + " has an entry for this server, which always counts"
 		case k.Seqnum < used.Seqnum:
-			st.Why = fmt.Sprintf("not used: %s has a later announcement, %d after %d", used.Source, used.Seqnum, k.Seqnum)
+			st.Why = fmt.Sprintf("not used: %s has a later announcement, %d after %d", used.origin(), used.Seqnum, k.Seqnum)
 		default:
-			st.Why = "not used: it is no later than what " + used.Source + " says"
+			st.Why = "not used: it is no later than what " + used.origin().String() + " says"
 		}
 		if len(k.Left) > 0 {
 			st.Why += "; a part was left out: " + errors.Join(k.Left...).Error()

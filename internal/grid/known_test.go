@@ -213,15 +213,35 @@ func TestSources(t *testing.T) {
 		used("servers.yaml", "file")
 		say("introducer B", "b", 100, false)
 		used("servers.yaml", "file")
+		say("servers.yaml", "a", 101, false) // an introducer's petname
+		used("servers.yaml", "file")
 		var whys []string
 		for _, s := range g.Status()[0].Sources {
 			whys = append(whys, s.Name+": "+s.Why)
 		}
 		want := "servers.yaml: used, as the owner of this node has entered it by hand\n" +
 			"introducer A: not used: servers.yaml has an entry for this server, which always counts\n" +
-			"introducer B: not used: servers.yaml has an entry for this server, which always counts"
+			"introducer B: not used: servers.yaml has an entry for this server, which always counts\n" +
+			"servers.yaml: not used: servers.yaml has an entry for this server, which always counts"
 		if got := strings.Join(whys, "\n"); got != want {
 			t.Errorf("sources:\n%s\nwant:\n%s", got, want)
+		}
+	})
+}
+
+// Of two sources with one name it is told which is meant.
+func TestWhichSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := New(Config{Open: open(map[string]*fake{"h": newFake()})})
+		defer g.Close()
+		for seqnum, source := range []string{"A", "B"} {
+			k := known("s", "h")
+			k.Source, k.Seqnum = source, int64(seqnum)
+			g.Add(k)
+		}
+		st := g.Status()[0].Sources
+		if len(st) != 2 || st[1].Why != "not used: the introducer B has a later announcement, 1 after 0" {
+			t.Errorf("sources %+v", st)
 		}
 	})
 }

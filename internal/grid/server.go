@@ -66,7 +66,7 @@ type server struct {
 	retry    chan struct{} // do not wait any longer before the next attempt
 
 	// guarded by g.mu
-	from   map[string]Known // what each source says
+	from   map[origin]Known // what each source says
 	known  Known            // what counts of it
 	status Status
 	peer   *storage.Peer // nil while not connected
@@ -74,7 +74,7 @@ type server struct {
 }
 
 // start begins a server's loop. g.mu is held.
-func (g *Grid) start(k Known, from map[string]Known) *server {
+func (g *Grid) start(k Known, from map[origin]Known) *server {
 	ctx, cancel := context.WithCancel(g.ctx)
 	s := &server{
 		g: g, cancel: cancel, suspect: make(chan struct{}, 1), retry: make(chan struct{}, 1),

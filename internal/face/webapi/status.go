@@ -142,7 +142,7 @@ func (h *Handler) servers() []serverView {
 		s.Sources = slices.Clone(s.Sources)
 		for i := range s.Sources {
 			src := &s.Sources[i]
-			if why := trusted[[2]string{src.Name, s.ID}]; why != "" {
+			if why := trusted[[2]string{src.Name, s.ID}]; why != "" && !src.Static {
 				src.Why += "; trusted: " + why
 			}
 			src.Name, src.Why = clean(src.Name), clean(src.Why)
