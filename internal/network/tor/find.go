@@ -46,6 +46,17 @@ var usual = []place{
 // anywhere is all of usual as one place.
 var anywhere = place{slices.Concat(usual[0].control, usual[1].control), slices.Concat(usual[0].socks, usual[1].socks)}
 
+// UsualPorts are the TCP ports at which tor is looked for where nothing says
+// where it is.
+func UsualPorts() (ports []netx.Addr) {
+	for _, a := range slices.Concat(anywhere.control, anywhere.socks) {
+		if a.Kind == netx.TCP && !slices.Contains(ports, a) {
+			ports = append(ports, a)
+		}
+	}
+	return ports
+}
+
 // probeTime bounds the look at one candidate: it is on this machine.
 const probeTime = 5 * time.Second
 

@@ -3,19 +3,29 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"tahoe-go/internal/check/leakcheck"
 	"tahoe-go/internal/check/torcontrolmock"
 	"tahoe-go/internal/face/webclient"
+	"tahoe-go/internal/format/furl"
+	"tahoe-go/internal/grid/contact"
+	"tahoe-go/internal/network/foolscap"
 	"tahoe-go/internal/network/lockdown"
 	"tahoe-go/internal/network/netx"
 	"tahoe-go/internal/network/tor"
 	"tahoe-go/internal/node/config"
 )
+
+const testOnion = "2gzyxa5ihm7nsggfxnu52rck2vv4rvmdlkiu3zzui5du4xyclen53wid.onion"
 
 // hiddenClient makes a client that hides; lines go below [tor].
 func hiddenClient(t *testing.T, lines ...string) string {
@@ -122,6 +132,89 @@ func TestLockDown(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// The lock-down waits for what is needed of tor, and for no more than a visitor.
+func TestWhenToLockDown(t *testing.T) {
+	socks, control := netx.Addr{Kind: netx.Unix, Host: "/socks"}, netx.Addr{Kind: netx.Unix, Host: "/control"}
+	service := []tor.ServiceStatus{{}}
+	for _, tt := range []struct {
+		name    string
+		ladder  tor.Ladder
+		reach   reach
+		places  []netx.Addr // nil: it goes on waiting
+		visited []netx.Addr // with somebody at the door
+	}{
+		{"nothing known", tor.Ladder{}, reach{}, nil, append(tor.UsualPorts(), netx.Addr{})},
+		{"a client", tor.Ladder{}, reach{socks: socks}, []netx.Addr{socks, {}}, []netx.Addr{socks, {}}},
+		{"a server whose tor is not there", tor.Ladder{Services: service}, reach{control: control, needsControl: true}, nil, append(tor.UsualPorts(), control)},
+		{"a server by its configuration", tor.Ladder{Services: service}, reach{socks: socks, control: control, needsControl: true}, []netx.Addr{socks, control}, []netx.Addr{socks, control}},
+		{"a tor without SOCKS", tor.Ladder{Services: service, Control: control}, reach{control: control, needsControl: true}, nil, []netx.Addr{{}, control}},
+		{"one that has not shown where it delivers", tor.Ladder{Services: []tor.ServiceStatus{{Dir: "/d"}}, Control: control}, reach{socks: socks, control: control, needsControl: true}, nil, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				for _, visitor := range []bool{false, true} {
+					ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+					defer cancel()
+					want, visited := tt.places, make(chan struct{}, 1)
+					if visitor {
+						want = tt.visited
+						visited <- struct{}{}
+					}
+					places, ok := awaitPlaces(ctx, visited, func() (tor.Ladder, reach, <-chan struct{}) {
+						again := make(chan struct{})
+						time.AfterFunc(time.Minute, func() { close(again) })
+						return tt.ladder, tt.reach, again
+					})
+					if !slices.Equal(places, want) || ok != (want != nil) {
+						t.Errorf("%v, %t; want %v", places, ok, want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// Nobody is let in before the lock-down, also where tor's SOCKS port is never
+// found; and a visitor brings it about.
+func TestNobodyBeforeLockDown(t *testing.T) {
+	leakcheck.Check(t)
+	port, err := freePort()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Where tor is, is not said; and if the machine has one, that it is found is
+	// no matter here.
+	dir := storageWith(t, fmt.Sprintf("[node]\nreveal-IP-address = false\ntub.port = tcp:%d:interface=127.0.0.1\ntub.location = tor:%s:80\n[connections]\ntcp = tor\n", port, testOnion))
+	var locked atomic.Bool
+	out, done := newLines(), make(chan error, 1)
+	ctx, halt := context.WithCancel(t.Context())
+	defer halt()
+	go func() {
+		done <- Run(ctx, dir, Options{Stdout: out, LockDown: func(lockdown.Level) (lockdown.Report, error) {
+			locked.Store(true)
+			return lockdown.Report{Summary: "locked down"}, nil
+		}})
+	}()
+	out.wait(t, "client running")
+	f, err := furl.ParseFURL(readFile(t, dir, config.StorageFURLFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Hints = []furl.Hint{{Kind: furl.TCP, Host: "127.0.0.1", Port: port}}
+	tub, err := contact.NewTub(netx.Loopback{}, foolscap.Limits{}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tub.Close(t.Context())
+	if _, err := tub.Dial(t.Context(), f, foolscap.DialOptions{}); err != nil || !locked.Load() {
+		t.Errorf("let in: %v, locked down: %t", err, locked.Load())
+	}
+	halt()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 }
 

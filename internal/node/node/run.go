@@ -130,7 +130,7 @@ type Node struct {
 	torsocks torsocks.Settings
 	tor      *tor.Tor // nil: not needed
 	late     *lateTor // nil: tor is not, or there is nobody to hear of who needs it
-	lock     lock
+	lock     *lock
 	tub      *foolscap.Tub // of the certificate: what others know this node by
 	word     announcer
 	intro    *introducer.Server // of an introducer node
@@ -151,7 +151,7 @@ func Start(ctx context.Context, cfg *config.Config, o Options) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := &Node{cfg: cfg, opts: o, log: log, failed: make(chan error, 1)}
+	n := &Node{cfg: cfg, opts: o, log: log, failed: make(chan error, 1), lock: newLock()}
 	steps := []func(context.Context) error{n.claim, n.identify, n.heedTorsocks, n.openNetwork, n.openTub}
 	switch cfg.Kind {
 	case config.IntroducerNode:

@@ -49,7 +49,7 @@ func (n *Node) share(l net.Listener, onion bool) *sharedport.Listener {
 	if onion {
 		c.Wait = onionHeaderTimeout
 	}
-	return sharedport.Split(l, c)
+	return sharedport.Split(n.guard(l), c)
 }
 
 // foolscapOnly drops everybody who speaks anything else, until ctx ends. It
