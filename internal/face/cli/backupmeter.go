@@ -52,6 +52,7 @@ func (m *backupMeter) showBar(p backup.Progress) {
 			progressbar.OptionSetDescription("Backing up"),
 			progressbar.OptionShowBytes(bytes),
 			progressbar.OptionShowTotalBytes(true),
+			progressbar.OptionUseIECUnits(true),
 			progressbar.OptionShowCount(),
 			progressbar.OptionSetPredictTime(true),
 			progressbar.OptionThrottle(100*time.Millisecond),

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"tahoe-go/internal/face/webclient"
+	"tahoe-go/internal/network/netx"
 	"tahoe-go/internal/node/config"
 )
 
@@ -72,6 +73,9 @@ func storeError(what string, err error, code int) error {
 			text += "\n  " + line
 		}
 		return &exitError{Code: exitFailed, Msg: text}
+	}
+	if refused, ok := errors.AsType[*netx.PolicyError](err); ok {
+		return &exitError{Code: exitFailed, Msg: refused.Error(), Hint: "commands talk to a node on this machine; one elsewhere can be had here with: ssh -L 3456:localhost:3456 HOST"}
 	}
 	if _, ok := errors.AsType[*webclient.UnreachableError](err); ok {
 		return &exitError{Code: code, Msg: err.Error(), Hint: "is the node running? start it with: tahoe start, or in the foreground with: tahoe run"}

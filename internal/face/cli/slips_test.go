@@ -72,3 +72,16 @@ func TestAliasesWithoutNode(t *testing.T) {
 		t.Error("the folder was made")
 	}
 }
+
+// The way to other machines is shut, and that is no sign of a node that does
+// not run.
+func TestGatewayElsewhere(t *testing.T) {
+	w := newWorld(t)
+	w.write("f", "F")
+	w.run(1, "put", "-u", "http://192.0.2.1:3456/", "f")
+	w.says(w.err, "refused by network policy")
+	w.says(w.err, "on this machine")
+	if strings.Contains(w.err, "is the node running") {
+		t.Errorf("%s", w.err)
+	}
+}

@@ -169,6 +169,9 @@ func (h *Handler) beginContent(q *request, name string, size int64) (out *stream
 	hdr := q.Header()
 	kind := contentType(name)
 	hdr.Set("Content-Type", kind)
+	if prefersHTML(q.r) && plainText(kind) {
+		hdr.Set("Content-Type", kind+"; charset=utf-8") // browsers take what says nothing for Latin-1
+	}
 	hdr.Set("Content-Security-Policy", policyFor(kind))
 	hdr.Set("Accept-Ranges", "bytes")
 	if save || kind == "application/pdf" { // browsers show no PDF in a sandbox

@@ -14,6 +14,12 @@ func contentType(name string) string {
 	return "text/plain"
 }
 
+// plainText reports whether files of a type are text that does not say itself
+// how it is encoded.
+func plainText(kind string) bool {
+	return strings.HasPrefix(kind, "text/") && kind != "text/html"
+}
+
 // types by extension. What is compressed is of the type of its compression:
 // the bytes are to arrive as they were stored.
 var types = map[string]string{
