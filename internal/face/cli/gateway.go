@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strings"
 
@@ -53,11 +54,28 @@ func (a *app) gateway(f *storeFlags) (*webclient.Client, error) {
 			return nil, err
 		}
 	}
-	c, err := webclient.New(webclient.Config{URL: url})
+	c, err := a.reachGateway(url)
 	if err != nil {
 		return nil, fail("", "%v", err)
 	}
 	return c, nil
+}
+
+// reachGateway returns a client for a gateway. One by https is known by the
+// certificate that the node's configuration names.
+func (a *app) reachGateway(url string) (*webclient.Client, error) {
+	conf := webclient.Config{URL: url}
+	if webclient.IsSecure(url) {
+		dir, err := a.nodeDir("", "")
+		if err != nil {
+			return nil, err
+		}
+		home, _ := os.UserHomeDir()
+		if conf.Cert, err = (config.Options{Home: home}).GatewayCert(dir); err != nil {
+			return nil, fmt.Errorf("the certificate of the gateway %s is not known: %w", url, err)
+		}
+	}
+	return webclient.New(conf)
 }
 
 func noNode(dir string) error {

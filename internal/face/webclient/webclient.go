@@ -9,7 +9,9 @@ package webclient
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -36,8 +38,11 @@ const (
 // Config says where the gateway is.
 type Config struct {
 	// URL is what node.url holds: http://127.0.0.1:3456/, or unix:PATH for a
-	// gateway at a unix socket.
+	// gateway at a unix socket. https: needs Cert.
 	URL string
+	// Cert is the certificate, as DER, that a gateway by https has; no other
+	// is trusted, whoever has signed it.
+	Cert []byte
 	// Network reaches it. nil: netx.Loopback, which refuses other machines.
 	Network netx.Network
 	// Poll is how often progress is asked for. 0: a third of a second.
@@ -60,15 +65,36 @@ func New(c Config) (*Client, error) {
 	if c.Poll == 0 {
 		c.Poll = time.Second / 3
 	}
-	addr, base, err := place(strings.TrimSpace(c.URL))
+	addr, base, err := place(strings.TrimSpace(c.URL), c.Cert != nil)
 	if err != nil {
 		return nil, fmt.Errorf("the gateway's address (node.url): %w", err)
 	}
-	return &Client{base: base, unix: addr.Kind == netx.Unix, poll: c.Poll, http: netx.HTTPClient(c.Network, addr, nil, netx.HTTPOptions{MaxConns: 16})}, nil
+	var conf *tls.Config
+	if c.Cert != nil {
+		conf = only(c.Cert)
+	}
+	return &Client{base: base, unix: addr.Kind == netx.Unix, poll: c.Poll, http: netx.HTTPClient(c.Network, addr, conf, netx.HTTPOptions{MaxConns: 16})}, nil
 }
 
+// only trusts one certificate.
+func only(cert []byte) *tls.Config {
+	return &tls.Config{
+		MinVersion:         tls.VersionTLS12,
+		InsecureSkipVerify: true, // of names and authorities
+		VerifyConnection: func(cs tls.ConnectionState) error {
+			if len(cs.PeerCertificates) == 0 || !bytes.Equal(cs.PeerCertificates[0].Raw, cert) {
+				return errors.New("it shows another certificate than the one named in web.port")
+			}
+			return nil
+		},
+	}
+}
+
+// IsSecure reports whether a gateway's URL needs a Cert.
+func IsSecure(url string) bool { return strings.HasPrefix(strings.TrimSpace(url), "https://") }
+
 // place returns where to dial and what URLs begin with.
-func place(text string) (netx.Addr, string, error) {
+func place(text string, secure bool) (netx.Addr, string, error) {
 	if path, ok := strings.CutPrefix(text, "unix:"); ok {
 		return netx.Addr{Kind: netx.Unix, Host: path}, "http://localhost", nil
 	}
@@ -76,17 +102,20 @@ func place(text string) (netx.Addr, string, error) {
 	if err != nil {
 		return netx.Addr{}, "", errors.New("not a URL")
 	}
-	if u.Scheme != "http" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" {
+	if u.Scheme != "http" && (u.Scheme != "https" || !secure) || u.Hostname() == "" || u.User != nil || u.RawQuery != "" {
 		return netx.Addr{}, "", fmt.Errorf("it must look like http://127.0.0.1:3456/")
 	}
 	port := 80
+	if u.Scheme == "https" {
+		port = 443
+	}
 	if p := u.Port(); p != "" {
 		if port, err = strconv.Atoi(p); err != nil {
 			return netx.Addr{}, "", errors.New("the port is not a number")
 		}
 	}
 	addr := netx.Addr{Kind: netx.TCP, Host: u.Hostname(), Port: port}
-	return addr, "http://" + u.Host + strings.TrimSuffix(u.Path, "/"), nil
+	return addr, u.Scheme + "://" + u.Host + strings.TrimSuffix(u.Path, "/"), nil
 }
 
 // Close lets go of idle connections.
