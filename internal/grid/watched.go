@@ -49,6 +49,11 @@ func (w *watched) Shares(ctx context.Context, si storage.Index) (map[storage.Sha
 	return shares, err
 }
 
+func (w *watched) ShareAt(si storage.Index, num storage.ShareNum) (storage.ShareReader, bool) {
+	r, ok := storage.ShareAt(w.to, si, num)
+	return &watchedReader{w.s, r}, ok
+}
+
 func (w *watched) ReadSlot(ctx context.Context, si storage.Index, nums []storage.ShareNum, spans []storage.Span) (map[storage.ShareNum][][]byte, error) {
 	data, err := w.to.ReadSlot(ctx, si, nums, spans)
 	w.s.heard(ctx, err)

@@ -75,6 +75,22 @@ type Immutables interface {
 	Shares(ctx context.Context, si Index) (map[ShareNum]ShareReader, error)
 }
 
+// Guesser is a Server that can be asked for a share before it has said that
+// it holds it.
+type Guesser interface {
+	// ShareAt returns a reader that gives ErrNotFound if the share is not
+	// held; false when the protocol has no such question.
+	ShareAt(si Index, num ShareNum) (ShareReader, bool)
+}
+
+// ShareAt is s.ShareAt if s is a Guesser.
+func ShareAt(s Server, si Index, num ShareNum) (ShareReader, bool) {
+	if g, ok := s.(Guesser); ok {
+		return g.ShareAt(si, num)
+	}
+	return nil, false
+}
+
 // Allocation is the answer to Allocate.
 type Allocation struct {
 	Have    []ShareNum               // held already, ascending

@@ -62,6 +62,7 @@ func (g *Grid) NewClient(host string) *Client {
 }
 
 func (c *Client) close() {
+	c.Client.Close()
 	c.Mutable.Close()
 	c.Servers.Close()
 	if err := c.pool.Close(); err != nil {

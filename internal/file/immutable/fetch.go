@@ -27,7 +27,7 @@ func (r *reader) chunk(ctx context.Context, c *chunk) decoded {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	results := make(chan fetched, r.l.N)
-	job := r.pool.newJob()
+	job := r.pool.newJob(c.first, c.bytes)
 	pending, exhausted := 0, false
 	launch := func() {
 		pending++
@@ -104,6 +104,7 @@ func (r *reader) fetch(ctx context.Context, job *job, c *chunk) fetched {
 	defer cancel()
 	buf := r.buffer(c.bytes)
 	blocks, err := s.opened.Blocks(stall, c.first, c.count, buf)
+	r.pool.done(s, job)
 	return fetched{share: s, blocks: blocks, buf: buf, err: err, took: time.Since(start)}
 }
 

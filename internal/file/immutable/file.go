@@ -114,7 +114,7 @@ func (c *counter) Write(p []byte) (int, error) {
 // attempt reads from off to end with one set of shares.
 func (f *File) attempt(ctx context.Context, w io.Writer, off, end int64, tr *Trace) error {
 	ctx, cancel := context.WithCancel(ctx)
-	p := newPool(ctx, f, off, tr)
+	p := newPool(ctx, f, off, end, tr)
 	defer p.wait()
 	defer cancel()
 	l, err := p.layout(ctx)

@@ -22,16 +22,24 @@ type share struct {
 	num    storage.ShareNum
 	peer   storage.Peer
 	from   storage.ShareReader
+	guess  bool // that it is there
 	opened *chk.Share
-	late   int // how often it kept a chunk waiting
+	ahead  int64 // segment that came with the opening; -1: none
+
+	// guarded by pool.mu
+	late int   // how often it kept a chunk waiting
+	busy int64 // bytes asked of it that have not come
 }
 
-// pool finds shares of one file and opens as many as are asked for. Servers
-// are asked in permuted order; the first to answer serve.
+// pool finds shares of one file and opens as many as are asked for, and some
+// more for a long read: the chunks that are under way at once come from as many
+// servers as there are. Servers are asked in permuted order; the first to
+// answer serve.
 type pool struct {
 	f     *File
 	ctx   context.Context // of the read
 	first int64           // segment to read ahead when opening; as guessed
+	wide  int             // shares worth opening
 	trace *Trace
 	wg    sync.WaitGroup
 
@@ -40,20 +48,25 @@ type pool struct {
 	found   []*share // not opened yet
 	open    []*share
 	opening map[storage.ShareNum]*share
-	finding bool
+	finding bool // servers are being asked
+	listing int  // those among them whose share was guessed first
+	guessed map[place]bool
+	guesses []storage.Peer // whose share was guessed, and who were not asked what they hold
 	corrupt int
 	report  map[string]*ServerReport
 	order   []string
 }
 
-func newPool(ctx context.Context, f *File, off int64, tr *Trace) *pool {
+func newPool(ctx context.Context, f *File, off, end int64, tr *Trace) *pool {
 	p := &pool{f: f, ctx: ctx, trace: tr, changed: make(chan struct{}), finding: true,
-		opening: map[storage.ShareNum]*share{}, report: map[string]*ServerReport{}}
+		opening: map[storage.ShareNum]*share{}, guessed: map[place]bool{}, report: map[string]*ServerReport{}}
 	segsize := int64(chk.DefaultSegmentSize)
 	if l, ok := f.chk.Layout(); ok {
 		segsize = l.SegmentSize
 	}
 	p.first = off / chk.Params{K: f.cap.K, N: f.cap.N, SegmentSize: segsize}.Round(f.cap.Size).SegmentSize
+	chunks := 1 + (end-off-1)/chunkFile
+	p.wide = int(min(int64(f.cap.N), int64(f.cap.K)*min(chunks, ahead)))
 	p.wg.Go(p.find)
 	return p
 }
@@ -75,9 +88,11 @@ func (p *pool) find() {
 		p.report[peer.ID] = &ServerReport{ID: peer.ID, Name: peer.Name}
 		p.order = append(p.order, peer.ID)
 	}
+	peers = p.guess(peers)
 	p.mu.Unlock()
 	turns := make(chan struct{}, outstanding)
 	var asking sync.WaitGroup
+	c := p.f.c
 	for _, peer := range peers {
 		select {
 		case turns <- struct{}{}:
@@ -86,50 +101,69 @@ func (p *pool) find() {
 		if p.ctx.Err() != nil {
 			break
 		}
-		asking.Go(func() {
+		asking.Add(1)
+		c.wg.Go(func() {
+			defer asking.Done()
 			// A server that is overdue no longer holds up those behind it.
-			overdue := time.AfterFunc(p.f.c.c.Patience.Straggle, func() { <-turns })
+			overdue := time.AfterFunc(c.c.Patience.Straggle, func() { <-turns })
 			p.askOne(peer)
 			if overdue.Stop() {
 				<-turns
 			}
 		})
 	}
-	asking.Wait()
+	all := make(chan struct{})
+	c.wg.Go(func() { asking.Wait(); close(all) })
+	select {
+	case <-all:
+	case <-p.ctx.Done(): // the last answers are of no use
+	}
 	p.mu.Lock()
 	p.finding = false
 	p.notify()
 	p.mu.Unlock()
 }
 
+// askOne asks a server what it holds. The answer is waited for, though the
+// read may have ended: a request that is broken off costs a connection.
 func (p *pool) askOne(peer storage.Peer) {
-	ctx, cancel := context.WithTimeout(p.ctx, p.f.c.c.Patience.Ask)
+	ctx, cancel := background(p.ctx, p.f.c.c.Patience.Ask)
 	defer cancel()
+	defer context.AfterFunc(p.f.c.ctx, cancel)()
 	start := time.Now()
 	held, err := peer.Server.Shares(ctx, p.f.si)
 	nums := slices.Sorted(maps.Keys(held))
+	if err == nil {
+		p.f.c.trips.note(peer.ID, time.Since(start))
+	}
 	p.trace.asked(peer.ID, nums, err, time.Since(start))
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	rep := p.report[peer.ID]
 	rep.Err, rep.Shares = err, nums
 	for _, num := range nums {
-		if int(num) < p.f.cap.N {
+		if int(num) >= p.f.cap.N {
+			continue
+		}
+		if !p.guessed[place{peer.ID, num}] {
 			p.found = append(p.found, &share{num: num, peer: peer, from: held[num]})
 			p.trace.placed(peer.ID, num, true)
 		}
 	}
+	p.widen()
 	p.notify()
 }
 
 // job is one chunk's use of shares: no share number twice.
 type job struct {
+	first   int64                     // segment
+	bytes   int64                     // of one share
 	used    map[storage.ShareNum]bool // guarded by pool.mu
 	awaited map[storage.ShareNum]bool // being opened, and wanted; guarded by pool.mu
 }
 
-func (p *pool) newJob() *job {
-	return &job{used: map[storage.ShareNum]bool{}, awaited: map[storage.ShareNum]bool{}}
+func (p *pool) newJob(first, bytes int64) *job {
+	return &job{first: first, bytes: bytes, used: map[storage.ShareNum]bool{}, awaited: map[storage.ShareNum]bool{}}
 }
 
 var errNoneLeft = errors.New("no further share")
@@ -144,8 +178,9 @@ func (p *pool) get(ctx context.Context, j *job) (*share, error) {
 	waiting := false
 	for {
 		p.mu.Lock()
-		if s := p.best(j); s != nil {
+		if s := p.best(j); s != nil && (wide || s.ahead == j.first || !p.coming(j, waitingFor, waiting)) {
 			j.used[s.num] = true
+			s.busy += j.bytes
 			if waiting {
 				delete(j.awaited, waitingFor) // another of the job's may have it
 			}
@@ -159,15 +194,19 @@ func (p *pool) get(ctx context.Context, j *job) (*share, error) {
 			waiting = false
 			if num, ok := p.underway(j); ok && !wide {
 				waitingFor, waiting = num, true
-			} else if s := p.candidate(j, wide || !p.finding); s != nil {
-				p.startOpening(s)
+			} else if s := p.candidate(j, wide || !p.finding && p.listing == 0 && len(p.guesses) == 0); s != nil {
+				p.startOpening(s, p.first)
+				p.widen()
 				waitingFor, waiting = s.num, true
 			}
 			if waiting {
 				j.awaited[waitingFor] = true
 			}
 		}
-		over := !waiting && !p.finding && len(p.opening) == 0
+		if !waiting && (wide || !p.finding) {
+			p.list("")
+		}
+		over := !waiting && !p.finding && p.listing == 0 && len(p.opening) == 0
 		changed := p.changed
 		p.mu.Unlock()
 		if over {
@@ -184,26 +223,71 @@ func (p *pool) get(ctx context.Context, j *job) (*share, error) {
 	}
 }
 
-// best picks the open share that has kept us waiting least. p.mu is held.
+// best picks the open share that has kept us waiting least: of those that
+// which has the job's first segment already, else that with least to do. p.mu
+// is held.
 func (p *pool) best(j *job) *share {
 	var best *share
 	for _, s := range p.open {
-		if !j.used[s.num] && (best == nil || s.late < best.late) {
+		if !j.used[s.num] && (best == nil || better(s, best, j.first)) {
 			best = s
 		}
 	}
 	return best
 }
 
-// underway picks a share that is being opened for another job and that j has
-// use for. p.mu is held.
-func (p *pool) underway(j *job) (storage.ShareNum, bool) {
-	for num := range p.opening {
-		if !j.used[num] && !j.awaited[num] {
-			return num, true
+func better(a, b *share, first int64) bool {
+	if a.late != b.late {
+		return a.late < b.late
+	}
+	if has := a.ahead == first; has != (b.ahead == first) {
+		return has
+	}
+	return a.busy < b.busy
+}
+
+// widen opens further shares of a long read, of servers that serve none yet,
+// once those that it begins with are on their way. p.mu is held.
+func (p *pool) widen() {
+	for n := len(p.open) + len(p.opening); p.f.cap.K <= n && n < p.wide; n++ {
+		s := p.candidate(&job{}, false)
+		if s == nil || p.f.c.trips.slow(s.peer.ID) {
+			return
+		}
+		p.startOpening(s, -1)
+	}
+}
+
+// done notes that a share has given what a job has asked of it, or failed to.
+func (p *pool) done(s *share, j *job) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.busy -= j.bytes
+}
+
+// coming reports whether a share is being opened that brings the job's first
+// segment with it: that which is waited for, or one nobody waits for. p.mu is
+// held.
+func (p *pool) coming(j *job, waitingFor storage.ShareNum, waiting bool) bool {
+	for num, s := range p.opening {
+		if s.ahead == j.first && !j.used[num] && (!j.awaited[num] || waiting && num == waitingFor) {
+			return true
 		}
 	}
-	return 0, false
+	return false
+}
+
+// underway picks a share that is being opened for another job and that j has
+// use for, one that brings its first segment if possible. p.mu is held.
+func (p *pool) underway(j *job) (num storage.ShareNum, ok bool) {
+	for n, s := range p.opening {
+		if !j.used[n] && !j.awaited[n] {
+			if num, ok = n, true; s.ahead == j.first {
+				break
+			}
+		}
+	}
+	return num, ok
 }
 
 // candidate picks a share to open: of a server that serves none yet, or, if
@@ -228,26 +312,43 @@ func (p *pool) candidate(j *job, wide bool) *share {
 	if len(ok) == 0 {
 		return nil
 	}
-	return slices.MinFunc(ok, func(a, b *share) int { return cmp.Compare(load[a.peer.ID], load[b.peer.ID]) })
+	slow := func(s *share) int {
+		if p.f.c.trips.slow(s.peer.ID) {
+			return 1
+		}
+		return 0
+	}
+	return slices.MinFunc(ok, func(a, b *share) int {
+		return cmp.Or(cmp.Compare(load[a.peer.ID], load[b.peer.ID]), cmp.Compare(slow(a), slow(b)))
+	})
 }
 
-// startOpening proves a share in the background. p.mu is held.
-func (p *pool) startOpening(s *share) {
+// startOpening proves a share in the background, and reads a segment of it
+// ahead if that is not negative. p.mu is held.
+func (p *pool) startOpening(s *share, first int64) {
 	p.found = slices.DeleteFunc(p.found, func(o *share) bool { return o == s })
 	p.opening[s.num] = s
+	s.ahead = first
 	p.wg.Go(func() {
 		ctx, cancel := context.WithTimeout(p.ctx, p.f.c.c.Patience.Stall)
 		defer cancel()
-		opened, err := p.f.chk.OpenShare(ctx, s.from, s.num, p.first)
+		opened, err := p.f.chk.OpenShare(ctx, s.from, s.num, first)
 		p.mu.Lock()
 		delete(p.opening, s.num)
 		if err == nil {
 			s.opened = opened
 			p.open = append(p.open, s)
+			if s.guess {
+				p.holds(s)
+			}
+		}
+		_, damaged := errors.AsType[*chk.CorruptError](err)
+		if err != nil && s.guess && !damaged && p.ctx.Err() == nil {
+			p.wrong(s)
 		}
 		p.notify()
 		p.mu.Unlock()
-		if err != nil && p.ctx.Err() == nil {
+		if err != nil && p.ctx.Err() == nil && !(s.guess && errors.Is(err, storage.ErrNotFound)) {
 			p.drop(s, err)
 		}
 	})
@@ -255,33 +356,37 @@ func (p *pool) startOpening(s *share) {
 
 // layout returns once a share has told the file's geometry.
 func (p *pool) layout(ctx context.Context) (chk.Layout, error) {
-	if l, ok := p.f.chk.Layout(); ok {
-		return l, nil
-	}
+	ctx, cancel := context.WithCancel(ctx)
 	var jobs sync.WaitGroup
 	defer jobs.Wait()
-	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	first := make(chan error, p.f.cap.K)
-	j := p.newJob()
+	failed := make(chan error, p.f.cap.K)
+	j := p.newJob(p.first, 0)
 	for range p.f.cap.K { // open all that the first chunk will want, but wait for one
 		jobs.Go(func() {
-			_, err := p.get(ctx, j)
-			first <- err
+			if _, err := p.get(ctx, j); err != nil {
+				failed <- err
+			}
 		})
 	}
-	for range p.f.cap.K {
-		if err := <-first; err == nil {
-			break
+	for fails := 0; ; {
+		p.mu.Lock()
+		changed := p.changed
+		p.mu.Unlock()
+		if l, ok := p.f.chk.Layout(); ok {
+			return l, nil
+		}
+		select {
+		case <-changed:
+		case <-failed:
+			if fails++; fails == p.f.cap.K {
+				if ctx.Err() != nil {
+					return chk.Layout{}, context.Cause(ctx)
+				}
+				return chk.Layout{}, p.notEnough(0)
+			}
 		}
 	}
-	if l, ok := p.f.chk.Layout(); ok {
-		return l, nil
-	}
-	if ctx.Err() != nil {
-		return chk.Layout{}, context.Cause(ctx)
-	}
-	return chk.Layout{}, p.notEnough(0)
 }
 
 // blame notes which shares keep a job waiting, so that others are preferred.

@@ -15,6 +15,7 @@ package immutable
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"tahoe-go/internal/codec/tagged"
@@ -66,7 +67,11 @@ type Patience struct {
 // Client uploads and opens files. It may be used concurrently.
 type Client struct {
 	c     Config
+	ctx   context.Context
+	stop  context.CancelFunc
+	wg    sync.WaitGroup
 	turns turns // of uploads
+	trips trips
 }
 
 // New checks c.
@@ -80,7 +85,14 @@ func New(c Config) (*Client, error) {
 	or(&c.Patience.Stall, time.Minute)
 	or(&c.Patience.Hedge, time.Second)
 	or(&c.Log, slog.New(slog.DiscardHandler))
-	return &Client{c: c}, nil
+	ctx, stop := context.WithCancel(context.Background())
+	return &Client{c: c, ctx: ctx, stop: stop}, nil
+}
+
+// Close ends what goes on behind the operations, which must have ended.
+func (c *Client) Close() {
+	c.stop()
+	c.wg.Wait()
 }
 
 func or[T comparable](v *T, otherwise T) {

@@ -154,6 +154,7 @@ func (p *placement) ask(ctx context.Context, want map[string][]storage.ShareNum,
 
 func (p *placement) askOne(ctx context.Context, peer storage.Peer, nums []storage.ShareNum) reply {
 	r := reply{peer: peer, asked: nums}
+	start := time.Now()
 	if len(nums) > 0 {
 		r.alloc, r.err = peer.Server.Allocate(ctx, p.si, nums, p.enc.ShareSize(), p.leaseSecrets(p.si, peer))
 		if r.err == nil {
@@ -163,6 +164,9 @@ func (p *placement) askOne(ctx context.Context, peer storage.Peer, nums []storag
 		var found map[storage.ShareNum]storage.ShareReader
 		found, r.err = peer.Server.Shares(ctx, p.si)
 		r.have = slices.Sorted(maps.Keys(found))
+	}
+	if r.err == nil {
+		p.trips.note(peer.ID, time.Since(start))
 	}
 	if r.err != nil && context.Cause(ctx) == errSlow {
 		r.err = errSlow

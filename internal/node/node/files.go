@@ -46,6 +46,7 @@ func (n *Node) startFiles(context.Context) error {
 	if err != nil {
 		return err
 	}
+	n.onClose(func() error { f.immutable.Close(); return nil })
 	keys := mutable.NewKeys(mutable.KeysConfig{})
 	n.onClose(func() error { keys.Close(); return nil })
 	f.mutable, err = mutable.New(mutable.Config{

@@ -204,6 +204,11 @@ func (c *Client) Shares(ctx context.Context, si storage.Index) (map[storage.Shar
 	return out, nil
 }
 
+// ShareAt implements storage.Guesser.
+func (c *Client) ShareAt(si storage.Index, num storage.ShareNum) (storage.ShareReader, bool) {
+	return shareReader{c, path{res: resShare, si: si, num: num}}, true
+}
+
 // request is one call in the protocol's words.
 type request struct {
 	method  string
