@@ -52,7 +52,7 @@ func (g *Grid) NewClient(host string) *Client {
 	m := g.c.Patience
 	c.Mutable, err = mutable.New(mutable.Config{
 		Servers: c.Servers, K: g.c.K, N: g.c.N, LeaseSecret: redact.New(lease), Log: g.log.With("client", host),
-		Patience: mutable.Patience{Ask: m.Ask, Straggle: m.Straggle, Stall: m.Stall, Hedge: m.Hedge},
+		Patience: mutable.Patience{Ask: m.Ask, Straggle: m.Straggle, Stall: m.Stall, Hedge: m.Hedge, Outage: m.Outage},
 	})
 	if err != nil {
 		g.t.Fatalf("gridtest: %v", err)

@@ -2,10 +2,10 @@ package mutable
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"math/rand/v2"
-	"slices"
 	"time"
 
 	"tahoe-go/internal/format/ssk"
@@ -19,7 +19,9 @@ const tries = 7
 // somebody else has written meanwhile, f is called again with what is there
 // then, after a pause that differs for each writer: that may hold the change
 // already if the other one has built on it. If f returns an error that is the
-// end, and if it returns what it was given nothing is written.
+// end, and if it returns what it was given nothing is written. *NewerError when
+// a version that was read or written here cannot be had, but an older one can:
+// to build on that would undo what is in the newer one.
 func (f *File) Modify(ctx context.Context, edit func(old []byte) ([]byte, error), tr *Trace) error {
 	if _, err := f.writable(); err != nil {
 		return err
@@ -28,24 +30,32 @@ func (f *File) Modify(ctx context.Context, edit func(old []byte) ([]byte, error)
 		return err
 	}
 	defer f.o.unlock()
-	return f.retry(ctx, func() error { return f.modify(ctx, edit, tr) }, tr)
+	return f.retry(ctx, edit, func(out *outage) error { return f.modify(ctx, edit, out, tr) }, tr)
 }
 
 // retry calls attempt until no other writer comes between, with pauses that
-// grow and are never alike. The turn is held.
-func (f *File) retry(ctx context.Context, attempt func() error, tr *Trace) error {
-	for try := 1; ; try++ {
+// grow and are never alike, and until servers are there. edit is what attempt
+// does to the contents. The turn is held.
+func (f *File) retry(ctx context.Context, edit func([]byte) ([]byte, error), attempt func(*outage) error, tr *Trace) error {
+	out := f.newOutage()
+	for try := 1; ; {
 		start := time.Now()
-		err := attempt()
+		err := attempt(out)
 		e, clash := errors.AsType[*UncoordinatedError](err)
-		if !clash || f.prevailed(ctx, e.ours, tr) {
-			return nilIf(clash, err)
+		if !clash && out.pass(ctx, err) {
+			continue
 		}
-		if try == tries {
+		if !clash {
 			return err
 		}
-		f.c.c.Log.Info("another writer was met", "si", f.o.si.Short(), "try", try)
-		base := max(f.c.c.Patience.Hedge, time.Since(start)) << min(try-1, 4)
+		if settled, err := f.settle(ctx, e.ours, edit, out, tr); settled {
+			return err
+		}
+		if try++; try > tries {
+			return err
+		}
+		f.c.c.Log.Info("another writer was met", "si", f.o.si.Short(), "try", try-1)
+		base := max(f.c.c.Patience.Hedge, time.Since(start)) << min(try-2, 4)
 		pause := time.NewTimer(base/4 + rand.N(base))
 		select {
 		case <-pause.C:
@@ -56,39 +66,37 @@ func (f *File) retry(ctx context.Context, attempt func() error, tr *Trace) error
 	}
 }
 
-// nilIf drops err if what it says has proven harmless.
-func nilIf(harmless bool, err error) error {
-	if harmless {
-		return nil
-	}
-	return err
-}
-
-// prevailed looks, at once after a collision, whether this writer's version
-// is the one that everybody reads now, before another builds on it and it can
-// no longer be told. If the other's could be read by somebody too, a further
-// version with the same contents settles it.
-func (f *File) prevailed(ctx context.Context, ours ssk.Version, tr *Trace) bool {
+// settle looks, at once after a collision, whether this writer's version is
+// the one that everybody reads now, before another builds on it and it can no
+// longer be told. If the other's could be read by somebody too, its writer may
+// have met nobody and be content: then the same is done to that version, and
+// what comes of it put above both. With settled the error is how it ended.
+func (f *File) settle(ctx context.Context, ours ssk.Version, edit func([]byte) ([]byte, error), out *outage, tr *Trace) (settled bool, err error) {
 	for range 3 {
-		s, err := f.surveyToWrite(ctx, tr)
+		s, err := f.surveyToWrite(ctx, out, tr)
 		if err != nil || !s.isBest(ours) {
-			return false
+			return false, nil
 		}
-		if !s.rivalled(ours) {
-			return true
+		rival, is := s.rival(ours)
+		if !is {
+			return true, nil
 		}
-		text, v, s, err := s.read(ctx)
-		if err != nil || v != ours {
-			return false
+		text, err := s.readVersion(ctx, rival)
+		if err != nil {
+			return false, nil
 		}
-		err = f.overwrite(ctx, s.view(), text, tr)
+		changed, failed := edit(text)
+		if failed != nil { // it cannot be done after the other: undo it
+			changed = text
+		}
+		err = f.overwrite(ctx, s.view(), changed, tr)
 		e, clash := errors.AsType[*UncoordinatedError](err)
 		if !clash {
-			return err == nil
+			return true, cmp.Or(err, failed)
 		}
 		ours = e.ours
 	}
-	return false
+	return false, nil
 }
 
 func (s *survey) isBest(v ssk.Version) bool {
@@ -98,23 +106,36 @@ func (s *survey) isBest(v ssk.Version) bool {
 	return ok && best == v
 }
 
-// rivalled reports whether another version that is no older could be read.
-func (s *survey) rivalled(v ssk.Version) bool {
+// rival returns another version that is no older than v and could be read: of
+// several the one with most shares, whose writer is likeliest to have met
+// nobody.
+func (s *survey) rival(v ssk.Version) (rival ssk.Version, is bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.ContainsFunc(s.versions(), func(o Seen) bool {
-		return o.Version != v && o.Version.Seqnum >= v.Seqnum && o.Shares >= o.Version.K
-	})
+	most := 0
+	for _, o := range s.versions() {
+		if o.Version != v && o.Version.Seqnum >= v.Seqnum && o.Shares >= max(o.Version.K, most+1) {
+			rival, is, most = o.Version, true, o.Shares
+		}
+	}
+	return rival, is
 }
 
-// surveyToWrite asks every server.
-func (f *File) surveyToWrite(ctx context.Context, tr *Trace) (*survey, error) {
-	s := f.newSurvey(true, f.c.c.Servers.ForUpload(f.o.si), readHead, tr)
-	return s, s.run(ctx)
+// surveyToWrite asks every server, and again while most of them are lost.
+func (f *File) surveyToWrite(ctx context.Context, out *outage, tr *Trace) (*survey, error) {
+	for {
+		s := f.newSurvey(true, f.c.c.Servers.ForUpload(f.o.si), readHead, tr)
+		if err := s.run(ctx); err != nil {
+			return s, err
+		}
+		if again, err := out.again(ctx, s.peers, s.lost()); !again || err != nil {
+			return s, err
+		}
+	}
 }
 
-func (f *File) modify(ctx context.Context, edit func(old []byte) ([]byte, error), tr *Trace) error {
-	s, err := f.surveyToWrite(ctx, tr)
+func (f *File) modify(ctx context.Context, edit func(old []byte) ([]byte, error), out *outage, tr *Trace) error {
+	s, err := f.surveyToWrite(ctx, out, tr)
 	if err != nil {
 		return err
 	}
@@ -123,9 +144,12 @@ func (f *File) modify(ctx context.Context, edit func(old []byte) ([]byte, error)
 
 // modify reads what the survey has found, edits it and publishes the result.
 func (s *survey) modify(ctx context.Context, edit func(old []byte) ([]byte, error)) error {
-	old, _, s, err := s.read(ctx)
+	old, v, s, err := s.read(ctx)
 	if err != nil {
 		return err
+	}
+	if newest := s.f.o.newestSeen(); v.Compare(newest) < 0 {
+		return &NewerError{v, newest}
 	}
 	text, err := edit(old)
 	if err != nil || bytes.Equal(text, old) {

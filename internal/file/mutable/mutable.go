@@ -74,6 +74,9 @@ type Patience struct {
 	// instead of asking it again. A write is conditional on it all the same.
 	// 0: 10 s.
 	Fresh time.Duration
+	// Outage is how long an operation that has lost its servers waits for
+	// them to come back. 0: not at all.
+	Outage time.Duration
 }
 
 // Client creates and opens files. It may be used concurrently. Close it.

@@ -24,7 +24,7 @@ type object struct {
 
 	mu       sync.Mutex // guards below
 	key      *ssk.PrivateKey
-	sample   *ssk.Share // a good one, from which the key can be had
+	samples  []*holding // good ones of one version, from which the key can be had
 	known    map[string]*known
 	asked    map[string]*question // the last to each server, until it is answered
 	newest   ssk.Version          // the newest that could be read or was published
@@ -119,7 +119,7 @@ func (o *object) unlock() { <-o.turn }
 func (o *object) learnKey(k *ssk.PrivateKey) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.key = k
+	o.key, o.samples = k, nil
 }
 
 // learn remembers a survey's answer, unless it is older than what is known.
@@ -134,11 +134,41 @@ func (o *object) learn(a *answer) {
 		return
 	}
 	for _, h := range a.shares {
-		if h.share != nil && o.key == nil && (o.sample == nil || o.sample.Version().Compare(h.version) < 0) {
-			o.sample = h.share
+		if h.share != nil && o.key == nil {
+			o.addSample(h)
 		}
 	}
 	o.known[a.peer.ID] = a.known()
+}
+
+// Bounds of the shares kept for the sake of the key, whose starts are held in
+// memory: in all, and of one server, which might have damaged them all.
+const (
+	maxSamples    = 32
+	serverSamples = 4
+)
+
+// addSample keeps h, if it is of the newest version seen, in place of what its
+// server showed before. o.mu is held.
+func (o *object) addSample(h *holding) {
+	if len(o.samples) > 0 {
+		switch c := h.version.Compare(o.samples[0].version); {
+		case c < 0:
+			return
+		case c > 0:
+			o.samples = nil
+		}
+	}
+	o.samples = slices.DeleteFunc(o.samples, func(s *holding) bool { return s.peer.ID == h.peer.ID && s.num == h.num })
+	own := 0
+	for _, s := range o.samples {
+		if s.peer.ID == h.peer.ID {
+			own++
+		}
+	}
+	if own < serverSamples && len(o.samples) < maxSamples {
+		o.samples = append(o.samples, h)
+	}
 }
 
 // question is one that a server was asked.

@@ -3,7 +3,6 @@ package mutable
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -24,14 +23,24 @@ func (f *File) Overwrite(ctx context.Context, src []byte, tr *Trace) error {
 		return err
 	}
 	defer f.o.unlock()
-	m, remembered, err := f.look(ctx, true, tr)
+	for out := f.newOutage(); ; {
+		err := f.overwriteSeen(ctx, src, out, tr)
+		if !out.pass(ctx, err) {
+			return err
+		}
+	}
+}
+
+// overwriteSeen looks what there is, and overwrites it.
+func (f *File) overwriteSeen(ctx context.Context, src []byte, out *outage, tr *Trace) error {
+	m, remembered, err := f.look(ctx, true, out, tr)
 	if err != nil {
 		return err
 	}
 	err = f.overwrite(ctx, m, src, tr)
 	if _, clash := errors.AsType[*UncoordinatedError](err); clash && remembered {
 		// Nobody interfered with this write: what was remembered was out of date.
-		if m, _, err = f.look(ctx, false, tr); err != nil {
+		if m, _, err = f.look(ctx, false, out, tr); err != nil {
 			return err
 		}
 		err = f.overwrite(ctx, m, src, tr)
@@ -41,7 +50,7 @@ func (f *File) Overwrite(ctx context.Context, src []byte, tr *Trace) error {
 
 func (f *File) overwrite(ctx context.Context, m *view, src []byte, tr *Trace) error {
 	like, seqnum, _ := m.next()
-	key, err := f.key(ctx)
+	key, err := f.key(ctx, tr)
 	if err != nil {
 		return err
 	}
@@ -56,64 +65,92 @@ func (o *object) hasKey() bool {
 	return o.key != nil
 }
 
-// key returns the file's key, from a share if it is not known yet.
-func (f *File) key(ctx context.Context) (*ssk.PrivateKey, error) {
+// key returns the file's key, from a share if it is not known yet. Nothing
+// signs it there, so a share that is good otherwise may have a wrong one.
+func (f *File) key(ctx context.Context, tr *Trace) (*ssk.PrivateKey, error) {
 	f.o.mu.Lock()
-	key, sample := f.o.key, f.o.sample
+	key, samples := f.o.key, slices.Clone(f.o.samples)
 	f.o.mu.Unlock()
 	if key != nil {
 		return key, nil
 	}
-	if sample == nil {
-		return nil, errNoKey
+	err := errNoKey
+	for _, h := range samples {
+		key, failed := f.keyFrom(ctx, h)
+		if failed == nil {
+			f.o.learnKey(key)
+			return key, nil
+		}
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		f.drop(h, failed, tr)
+		if lost(failed) {
+			err = errKeyAway
+		}
 	}
+	return nil, err
+}
+
+func (f *File) keyFrom(ctx context.Context, h *holding) (*ssk.PrivateKey, error) {
 	ctx, cancel := context.WithTimeout(ctx, f.c.c.Patience.Ask)
 	defer cancel()
-	key, err := sample.PrivateKey(ctx, *f.write)
+	key, err := h.share.PrivateKey(ctx, *f.write)
 	if err != nil {
-		return nil, fmt.Errorf("getting the file's key: %w", err)
+		return nil, explain(ctx, f, h, err)
 	}
-	f.o.learnKey(key)
 	return key, nil
 }
 
-var errNoKey = errors.New("no share with the file's key was found")
+var (
+	errNoKey   = errors.New("no share with the file's key was found")
+	errKeyAway = errors.New("the file's key could not be fetched: servers that have it did not answer")
+)
 
 // look returns what all servers hold, relying on memory if it may. It asks
-// those that memory does not tell of.
-func (f *File) look(ctx context.Context, remember bool, tr *Trace) (m *view, remembered bool, err error) {
-	peers := f.c.c.Servers.ForUpload(f.o.si)
-	since := time.Now()
-	if remember {
-		since = since.Add(-f.c.c.Patience.Fresh)
-	}
-	unknown := peers
-	if remember {
-		have := f.o.knownSince(since)
-		unknown = slices.DeleteFunc(slices.Clone(peers), func(p storage.Peer) bool { return have[p.ID] != nil })
-		remembered = len(unknown) < len(peers)
-	}
-	var s *survey
-	if len(unknown) > 0 || !remembered {
-		head := int64(readHead) // the key comes with it
-		if f.o.hasKey() {
-			head = ssk.HeadSize
+// those that memory does not tell of, and again while most are lost.
+func (f *File) look(ctx context.Context, remember bool, out *outage, tr *Trace) (m *view, remembered bool, err error) {
+	for {
+		peers := f.c.c.Servers.ForUpload(f.o.si)
+		since := time.Now()
+		unknown := peers
+		if remember {
+			since = since.Add(-f.c.c.Patience.Fresh)
+			have := f.o.knownSince(since)
+			unknown = slices.DeleteFunc(slices.Clone(peers), func(p storage.Peer) bool { return have[p.ID] != nil })
+			remembered = len(unknown) < len(peers)
 		}
-		s = f.newSurvey(true, unknown, head, tr)
-		s.known, s.joins, s.since = len(peers)-len(unknown), remember, since
-		if err := s.run(ctx); err != nil {
+		s := f.surveyOfUnknown(unknown, tr)
+		if len(unknown) > 0 || !remembered {
+			s.known, s.joins, s.since = len(peers)-len(unknown), remember, since
+			if err := s.run(ctx); err != nil {
+				return nil, false, err
+			}
+			remembered = remembered || s.joined.Load()
+		}
+		if again, err := out.again(ctx, peers, s.lost()); err != nil {
 			return nil, false, err
+		} else if again {
+			continue
 		}
-		remembered = remembered || s.joined.Load()
-	}
-	m = newView(peers, f.o.knownSince(since))
-	if _, _, ok := m.next(); !ok {
-		if remembered {
-			return f.look(ctx, false, tr)
+		m = newView(peers, f.o.knownSince(since))
+		if _, _, ok := m.next(); ok {
+			return m, remembered, nil
 		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return nil, false, s.notEnough()
+		if !remembered {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			return nil, false, s.notEnough()
+		}
+		remember, remembered = false, false
 	}
-	return m, remembered, nil
+}
+
+// surveyOfUnknown prepares to ask servers, for the file's key too if need be.
+func (f *File) surveyOfUnknown(unknown []storage.Peer, tr *Trace) *survey {
+	head := int64(readHead) // the key comes with it
+	if f.o.hasKey() {
+		head = ssk.HeadSize
+	}
+	return f.newSurvey(true, unknown, head, tr)
 }

@@ -31,6 +31,8 @@ type publication struct {
 	busy    map[string]int                       // calls under way, by server
 	homes   map[storage.ShareNum]map[string]bool // true: it is there; false: on its way
 	failed  map[string]error
+	lost    map[string][][]storage.ShareNum // what servers were sent, by calls, that were not heard
+	out     *outage
 	seen    map[ssk.Checkstring]bool
 	clash   bool // somebody else has written
 }
@@ -107,16 +109,29 @@ func (p *publication) room(load map[string][]storage.ShareNum, num storage.Share
 
 // run writes all shares at once, what is refused elsewhere, and returns when
 // every share has found a home or no server is left. Once begun it goes on
-// though the caller has gone: half a version is worse than an old one.
+// though the caller has gone: half a version is worse than an old one. While
+// servers are lost it waits for them with this very version, so that what has
+// arrived already counts and nothing is done twice.
 func (p *publication) run() error {
 	p.start = time.Now()
 	p.results = make(chan written, len(p.m.peers)*(p.version.N+1))
 	p.busy, p.failed, p.seen = map[string]int{}, map[string]error{}, map[ssk.Checkstring]bool{}
 	p.homes = map[storage.ShareNum]map[string]bool{}
+	p.lost, p.out = map[string][][]storage.ShareNum{}, &outage{f: p.f, good: p.start, gone: map[string]bool{}}
 	jobs := p.plan()
 	for _, peer := range p.m.peers {
 		p.send(peer, jobs[peer.ID])
 	}
+	p.gather()
+	for p.short() && p.await() {
+		p.gather()
+	}
+	return p.end()
+}
+
+// gather takes answers until there are none to come, or enough for those late
+// not to matter.
+func (p *publication) gather() {
 	first, answered := p.pending, 0
 	patience := &p.f.c.c.Patience
 	late := time.NewTimer(p.f.c.patience(p.length) + time.Second)
@@ -132,13 +147,12 @@ func (p *publication) run() error {
 		case <-late.C:
 			overdue++
 			if overdue > 1 && p.placed() >= p.version.K {
-				return p.end()
+				return
 			}
 			p.rehome(true)
 			late.Reset(max(patience.Straggle, time.Since(p.start)))
 		}
 	}
-	return p.end()
 }
 
 // take notes an answer and finds other homes for what was refused.
@@ -154,11 +168,15 @@ func (p *publication) take(r written) {
 		p.failed[r.peer.ID] = errClash
 	case r.err != nil:
 		p.failed[r.peer.ID] = r.err
+		if unheard(r.err) {
+			p.lost[r.peer.ID] = append(p.lost[r.peer.ID], r.nums)
+		}
 		p.f.c.c.Log.Debug("server took no share", "server", r.peer.ID, "si", p.f.o.si.Short(), "err", r.err)
 	default:
 		for _, num := range r.nums {
 			p.homes[num][r.peer.ID] = true
 		}
+		p.out.good = time.Now()
 		return
 	}
 	for _, num := range r.nums {

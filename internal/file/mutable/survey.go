@@ -162,6 +162,19 @@ func (s *survey) answered() (n int) {
 	return n
 }
 
+// lost are the servers whose answer was lost, or had to be waited for too long.
+func (s *survey) lost() map[string]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	ids := map[string]bool{}
+	for id, a := range s.got {
+		if lost(a.err) {
+			ids[id] = true
+		}
+	}
+	return ids
+}
+
 // more waits for one more answer, asking the servers not asked so far. False
 // when there is none to come.
 func (s *survey) more(ctx context.Context) bool {

@@ -19,7 +19,8 @@ const MaxWrite = 1 << 30
 // WriteAt puts p at off, as far past the end as need be: a gap is filled with
 // zeros. Of an MDMF file only the segments that change are sent, if all of its
 // shares are in place; otherwise the file is read and written whole. When
-// somebody else has written meanwhile it begins again.
+// somebody else has written meanwhile it begins again. Errors as those of
+// Modify.
 func (f *File) WriteAt(ctx context.Context, p []byte, off int64, tr *Trace) error {
 	if _, err := f.writable(); err != nil {
 		return err
@@ -31,17 +32,21 @@ func (f *File) WriteAt(ctx context.Context, p []byte, off int64, tr *Trace) erro
 		return err
 	}
 	defer f.o.unlock()
-	return f.retry(ctx, func() error { return f.writeAt(ctx, p, off, tr) }, tr)
+	edit := func(old []byte) ([]byte, error) { return splice(old, p, off), nil }
+	return f.retry(ctx, edit, func(out *outage) error { return f.writeAt(ctx, p, off, out, tr) }, tr)
 }
 
-func (f *File) writeAt(ctx context.Context, p []byte, off int64, tr *Trace) error {
-	s, err := f.surveyToWrite(ctx, tr)
+func (f *File) writeAt(ctx context.Context, p []byte, off int64, out *outage, tr *Trace) error {
+	s, err := f.surveyToWrite(ctx, out, tr)
 	if err != nil || len(p) == 0 {
 		return err
 	}
 	v, err := s.choose(tr)
 	if err != nil {
 		return err
+	}
+	if newest := f.o.newestSeen(); v.Compare(newest) < 0 {
+		return &NewerError{v, newest}
 	}
 	u := &update{survey: s, v: v, p: p, off: off, size: max(v.Size, off+int64(len(p)))}
 	if u.size > max(v.Size, off)+MaxWrite || u.size-v.Size > MaxWrite {
@@ -110,7 +115,7 @@ func (u *update) fits() bool {
 // had.
 func (u *update) run(ctx context.Context) error {
 	f := u.f
-	key, err := f.key(ctx)
+	key, err := f.key(ctx, u.tr)
 	if err != nil {
 		return err
 	}

@@ -54,8 +54,10 @@ func (n *Node) startFiles(context.Context) error {
 		K:       min(c.Needed, mutableShares), N: min(c.Total, mutableShares),
 		LeaseSecret: n.identity.LeaseSecret,
 		Keys:        keys,
-		Patience:    mutable.Patience{Ask: patience.Ask, Straggle: patience.Straggle, Stall: patience.Stall, Hedge: patience.Hedge},
-		Log:         n.log.With("part", "mutable"),
+		Patience: mutable.Patience{
+			Ask: patience.Ask, Straggle: patience.Straggle, Stall: patience.Stall, Hedge: patience.Hedge, Outage: patience.Outage,
+		},
+		Log: n.log.With("part", "mutable"),
 	})
 	if err != nil {
 		return err
