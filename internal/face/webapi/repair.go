@@ -72,8 +72,9 @@ func (h *Handler) showRepair(q *request, r *repaired) error {
 	return h.render(q, http.StatusOK, "check.html", p)
 }
 
-// newerError is the answer to a repair that would give up a newer version.
+// newerError is the answer to a repair, or a change, that would give up a newer
+// version.
 func newerError(e *mutable.NewerError) *httpError {
-	return errorf(http.StatusConflict, "It was not repaired: version %d could be restored, but a newer one, %d, exists, of which too few shares were found. "+
+	return errorf(http.StatusConflict, "Nothing was changed: only version %d can be read now, but a newer one, %d, exists, of which too few shares were found. "+
 		"Try again when more servers are connected.", e.Version.Seqnum, e.Newer.Seqnum)
 }
