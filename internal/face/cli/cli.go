@@ -154,9 +154,9 @@ func (a *app) report(err error) int {
 			return code
 		}
 	}
-	fmt.Fprintf(a.Stderr, "tahoe: %v\n", err)
+	fmt.Fprintf(a.Stderr, "tahoe: %s\n", harmless(err.Error()))
 	if hint != "" {
-		fmt.Fprintf(a.Stderr, "  %s\n", hint)
+		fmt.Fprintf(a.Stderr, "  %s\n", harmless(hint))
 	}
 	return code
 }

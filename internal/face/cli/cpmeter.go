@@ -142,7 +142,7 @@ func (m *copyMeter) say(line string) {
 	if m.bar != nil {
 		m.bar.Clear()
 	}
-	fmt.Fprintln(m.Stderr, line)
+	fmt.Fprintln(m.Stderr, harmless(line))
 }
 
 // failed says what could not be copied.

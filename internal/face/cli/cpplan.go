@@ -73,24 +73,32 @@ func (d *dest) below(name string) string {
 	return d.shown + "/" + quoteName(name)
 }
 
+// shownBelow is what below a name is to be shown as.
+func (d *dest) shownBelow(name string) string {
+	if d.grid {
+		return d.below(name)
+	}
+	return quoteName(d.below(name))
+}
+
 func (c *copying) placeFile(d *dest, t *thing) error {
 	if !c.fits(d, t) {
 		return nil
 	}
 	if _, taken := d.names[t.name]; taken {
-		return fail("", "two of the sources would be %s", d.below(t.name))
+		return fail("", "two of the sources would be %s", d.shownBelow(t.name))
 	}
-	j := &job{from: t, into: d, to: d.below(t.name)}
+	j := &job{from: t, into: d, to: d.shownBelow(t.name)}
 	if d.grid {
 		old, there := d.have[t.name]
 		switch {
 		case there && old.Type == webclient.Dir:
-			return fail("", "%s is a directory, and a file cannot be copied over it", d.below(t.name))
+			return fail("", "%s is a directory, and a file cannot be copied over it", d.shownBelow(t.name))
 		case there && old.Mutable && old.Write != nil:
 			j.over = webclient.At(old.Write)
 		}
 	} else if info, err := os.Stat(d.below(t.name)); err == nil && info.IsDir() {
-		return fail("", "%s is a folder, and a file cannot be copied over it", d.below(t.name))
+		return fail("", "%s is a folder, and a file cannot be copied over it", d.shownBelow(t.name))
 	}
 	d.take(t.name, nil)
 	d.jobs = append(d.jobs, j)
@@ -127,11 +135,11 @@ func (c *copying) placeDir(ctx context.Context, d *dest, t *thing) (*dest, error
 	sub, taken := d.names[t.name]
 	switch {
 	case taken && sub == nil:
-		return nil, fail("", "two of the sources would be %s", d.below(t.name))
+		return nil, fail("", "two of the sources would be %s", d.shownBelow(t.name))
 	case taken:
 		return sub, nil
 	}
-	sub = &dest{grid: d.grid, shown: d.below(t.name), name: t.name, missing: true}
+	sub = &dest{grid: d.grid, shown: d.shownBelow(t.name), name: t.name, missing: true}
 	if d.grid {
 		if old, there := d.have[t.name]; there {
 			if old.Type != webclient.Dir {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -25,20 +26,20 @@ const giveUp = 10
 // a time, then directories from the deepest up, each with all it holds in one
 // request. What could not be copied is left out, and said.
 func (c *copying) copyAll(ctx context.Context, target *dest, start time.Time) error {
-	jobs, made := target.all()
 	if c.f.dryRun {
-		return c.showPlan(jobs, made)
+		return c.showPlan(target.all())
 	}
+	if !target.grid {
+		if err := c.makeFolders(target); err != nil {
+			return fail("", "%v", err)
+		}
+	}
+	jobs, made := target.all()
 	var total int64
 	for _, j := range jobs {
 		total += max(0, j.from.size) * int64(ones(!j.linked()))
 	}
 	c.meter.begin(len(jobs), total)
-	if !target.grid {
-		if err := makeFolders(target); err != nil {
-			return err
-		}
-	}
 	stopped := c.runJobs(ctx, jobs)
 	if ctx.Err() != nil {
 		return storeError("", context.Canceled, exitFailed)
@@ -220,18 +221,21 @@ func (c *copying) fetch(ctx context.Context, j *job, path string) error {
 	return err
 }
 
-// makeFolders makes the folders of a destination here.
-func makeFolders(d *dest) error {
+// makeFolders makes the folders of a destination here. What should have gone
+// into one below it that cannot be made is left out, and that is said.
+func (c *copying) makeFolders(d *dest) error {
 	if d.missing {
 		if err := os.MkdirAll(d.path, 0o777); err != nil {
-			return fail("", "%v", err)
-		}
-	}
-	for _, sub := range d.dirs {
-		if err := makeFolders(sub); err != nil {
 			return err
 		}
 	}
+	d.dirs = slices.DeleteFunc(d.dirs, func(sub *dest) bool {
+		err := c.makeFolders(sub)
+		if err != nil {
+			c.meter.failed(sub.shown, err)
+		}
+		return err != nil
+	})
 	return nil
 }
 

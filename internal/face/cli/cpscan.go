@@ -83,7 +83,7 @@ func (c *copying) localSource(word string) (*thing, error) {
 	if !utf8.ValidString(name) {
 		return nil, fail("give it another name", "%q is not UTF-8, as the names on the grid are", word)
 	}
-	return &thing{name: norm.NFC.String(name), shown: word, file: word, dir: info.IsDir(), size: info.Size()}, nil
+	return &thing{name: norm.NFC.String(name), shown: quoteName(word), file: word, dir: info.IsDir(), size: info.Size()}, nil
 }
 
 // scan finds everything below the sources.
@@ -143,29 +143,30 @@ func (s *scanner) folder(t *thing, above []os.FileInfo) error {
 	}
 	for _, e := range entries {
 		path := filepath.Join(t.file, e.Name())
+		shown := quoteName(path)
 		info, err := os.Stat(path)
 		switch {
 		case !utf8.ValidString(e.Name()):
-			s.meter.failed(path, errors.New("its name is not UTF-8, as the names on the grid are"))
+			s.meter.failed(shown, errors.New("its name is not UTF-8, as the names on the grid are"))
 			continue
 		case err != nil && e.Type()&fs.ModeSymlink != 0:
-			s.meter.skipped(path, "a link that leads nowhere")
+			s.meter.skipped(shown, "a link that leads nowhere")
 			continue
 		case err != nil:
-			s.meter.failed(path, err)
+			s.meter.failed(shown, err)
 			continue
 		}
-		child := &thing{name: norm.NFC.String(e.Name()), shown: path, file: path, dir: info.IsDir(), size: info.Size()}
+		child := &thing{name: norm.NFC.String(e.Name()), shown: shown, file: path, dir: info.IsDir(), size: info.Size()}
 		switch {
 		case info.IsDir() && slices.ContainsFunc(above, func(up os.FileInfo) bool { return os.SameFile(up, info) }):
-			s.meter.skipped(path, "a link to a folder that it is in")
+			s.meter.skipped(shown, "a link to a folder that it is in")
 			continue
 		case info.IsDir():
 			if err := s.folder(child, append(above, info)); err != nil {
 				return err
 			}
 		case !info.Mode().IsRegular():
-			s.meter.skipped(path, "neither a file nor a folder")
+			s.meter.skipped(shown, "neither a file nor a folder")
 			continue
 		}
 		t.children = append(t.children, child)

@@ -134,15 +134,19 @@ func (a *app) get(ctx context.Context, from remote, to string, f *storeFlags, m 
 	if f.json {
 		return a.printJSON(map[string]any{"file": to, "size": n, "seconds": seconds(start)})
 	}
-	fmt.Fprintf(a.Stderr, "retrieved and written to %s\n", to)
+	fmt.Fprintf(a.Stderr, "retrieved and written to %s\n", quoteName(to))
 	meter.summary("fetched", n, start)
 	return nil
 }
 
+// maxLocalName is how long a name here may be, in bytes: no file system in use
+// takes longer ones.
+const maxLocalName = 255
+
 // storable reports whether a name of the grid can be that of a file in a
 // folder here, and leads nowhere else.
 func storable(name string) bool {
-	return name != "." && filepath.IsLocal(name) && filepath.Base(name) == name && !strings.ContainsAny(name, "/\x00") && utf8.ValidString(name) &&
+	return name != "." && len(name) <= maxLocalName && filepath.IsLocal(name) && filepath.Base(name) == name && !strings.ContainsAny(name, "/\x00") && utf8.ValidString(name) &&
 		(runtime.GOOS != "windows" || !strings.ContainsAny(name, `<>:"\|?*`))
 }
 

@@ -97,7 +97,11 @@ func (m manifestFlags) write(out *bufio.Writer, line []byte) error {
 	case m.repair:
 		text = o.Repair
 	default:
-		text = firstOf(o.Cap, "-") + " " + quotePath(o.Path)
+		text = firstOf(o.Cap, "-")
+		if unprintable(text) { // one of an unknown kind may be any text
+			text = quoteName(text)
+		}
+		text += " " + quotePath(o.Path)
 	}
 	if text == "" {
 		return nil

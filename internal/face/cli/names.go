@@ -25,6 +25,17 @@ func quoteName(s string) string {
 	return s
 }
 
+// harmless takes out of words for a terminal what would steer it, such as names
+// in what the system says. Lines stay.
+func harmless(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r != '\n' && (unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r)) {
+			return utf8.RuneError
+		}
+		return r
+	}, strings.ToValidUTF8(s, string(utf8.RuneError)))
+}
+
 // quotePath does so with names one below the other.
 func quotePath(names []string) string {
 	if len(names) == 0 {

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"tahoe-go/internal/format/caps"
 )
 
 // A cap and the file cannot both come from standard input: what is read for
@@ -83,5 +85,51 @@ func TestGatewayElsewhere(t *testing.T) {
 	w.says(w.err, "on this machine")
 	if strings.Contains(w.err, "is the node running") {
 		t.Errorf("%s", w.err)
+	}
+}
+
+// Names and caps that somebody else has chosen do not steer a terminal, and
+// forge no lines.
+func TestHostileNames(t *testing.T) {
+	w := newWorld(t)
+	future := caps.Keep("ro.x:\x1b[32mgreen\n\rURI:LIT:forged name", caps.Anywhere)
+	dir := w.gw.mkdir(map[string]fakeChild{
+		"esc\x1b[31m": {cap: caps.NewLIT([]byte("1"))}, "c1\u009b31m": {cap: caps.NewLIT([]byte("2"))}, "turn\u202e": {cap: w.gw.mkdir(map[string]fakeChild{})}, "future": {cap: future},
+	})
+	w.write("dir.cap", dir.Reveal())
+	if err := os.MkdirAll("here/sub\x1b[31m", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.write("here/sub\x1b[31m/file\u009b", "X")
+	os.Symlink("nowhere", "here/link\x1b[31m")
+	w.run(0, "create-alias", "home")
+	for _, args := range []string{"ls -l --uri @dir.cap", "manifest @dir.cap", "cp -n -r @dir.cap out", "cp -v -r @dir.cap out", "cp -n -r here home:", "cp -v -r here home:",
+		"cp -v -r home:here back"} {
+		code, out, err := tahoe(t, nil, "", append([]string{"-d", w.node}, strings.Fields(args)...)...)
+		if strings.ContainsAny(out+err, "\x1b\r\u009b\u202e") || strings.Contains(out, "\nURI:LIT:forged") {
+			t.Errorf("%s (%d): %q %q", args, code, out, err)
+		}
+	}
+	if got := w.read("back/here/sub\x1b[31m/file\u009b"); got != "X" {
+		t.Errorf("the file came back as %q", got)
+	}
+}
+
+// A name that is too long here does not keep the others from being copied.
+func TestCpLongNames(t *testing.T) {
+	w := newWorld(t)
+	long := strings.Repeat("x", 300)
+	dir := w.gw.mkdir(map[string]fakeChild{
+		long: {cap: w.gw.mkdir(map[string]fakeChild{"in": {cap: caps.NewLIT([]byte("1"))}})}, long + "f": {cap: caps.NewLIT([]byte("2"))}, "good": {cap: caps.NewLIT([]byte("3"))},
+		"taken": {cap: w.gw.mkdir(map[string]fakeChild{"in": {cap: caps.NewLIT([]byte("4"))}})},
+	})
+	w.write("dir.cap", dir.Reveal())
+	if err := os.MkdirAll("out", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.run(1, "cp", "-r", "@dir.cap", "out")
+	w.says(w.err, "2 files copied, 2 not")
+	if got := w.read("out/good") + w.read("out/taken/in"); got != "34" {
+		t.Errorf("copied: %q", got)
 	}
 }

@@ -91,3 +91,25 @@ func TestKeyTaken(t *testing.T) {
 	g.expect(t, "POST", "/uri?t=mkdir"+key, "", "", 409, no)
 	g.expect(t, "POST", "/uri/"+g.mkdir(t)+"/?t=mkdir&name=x"+key, "", "", 409, no)
 }
+
+// The lines of a stream are ASCII, as those of the Python gateway, so that no
+// name in them can steer a terminal.
+func TestStreamIsASCII(t *testing.T) {
+	g := newGateway(t, 5, nil)
+	name := "c1\u009b31m \u202e 🎉 ü \x1b"
+	child, err := json.Marshal(map[string]any{name: []any{"filenode", map[string]string{"ro_uri": "URI:LIT:nbswy3dp"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, dir := g.do(t, g.request(t, t.Context(), "POST", "/uri?t=mkdir-with-children", bytes.NewReader(child)))
+	for _, what := range []string{"stream-manifest", "stream-deep-check"} {
+		_, text := g.do(t, g.request(t, t.Context(), "POST", "/uri/"+dir+"?t="+what, nil))
+		if i := strings.IndexFunc(text, func(r rune) bool { return r != '\n' && (r < ' ' || r > '~') }); i >= 0 {
+			t.Errorf("%s: %q", what, text[i:min(len(text), i+20)])
+		}
+		var line struct{ Path []string }
+		if lines := strings.Split(text, "\n"); len(lines) < 3 || json.Unmarshal([]byte(lines[1]), &line) != nil || len(line.Path) != 1 || line.Path[0] != name {
+			t.Errorf("%s: %q, want the name %q", what, text, name)
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"io"
+	"slices"
 	"strconv"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -77,17 +78,33 @@ func (j *jsonWriter) raw(b []byte) {
 		j.w.WriteString("null")
 		return
 	}
-	for _, r := range out.String() { // beyond ASCII there are only characters of strings
-		switch {
-		case r < utf8.RuneSelf:
-			j.w.WriteByte(byte(r))
-		case r > 0xffff:
+	asciiJSON{j.w}.Write(out.Bytes())
+}
+
+// asciiJSON writes JSON, whole values at a time, with escapes for all that is
+// not ASCII.
+type asciiJSON struct{ w *bufio.Writer }
+
+func (a asciiJSON) Write(b []byte) (n int, err error) {
+	n = len(b)
+	for len(b) > 0 {
+		plain := slices.IndexFunc(b, func(c byte) bool { return c >= utf8.RuneSelf })
+		if plain < 0 {
+			plain = len(b)
+		}
+		if _, err = a.w.Write(b[:plain]); err != nil || plain == len(b) {
+			return n, err
+		}
+		r, size := utf8.DecodeRune(b[plain:])
+		b = b[plain+size:]
+		if r > 0xffff {
 			hi, lo := utf16.EncodeRune(r)
-			j.w.Write(appendEscape(appendEscape(j.w.AvailableBuffer(), hi), lo))
-		default:
-			j.w.Write(appendEscape(j.w.AvailableBuffer(), r))
+			a.w.Write(appendEscape(appendEscape(a.w.AvailableBuffer(), hi), lo))
+		} else {
+			a.w.Write(appendEscape(a.w.AvailableBuffer(), r))
 		}
 	}
+	return n, nil
 }
 
 const hex = "0123456789abcdef"

@@ -77,7 +77,7 @@ type streaming struct {
 // begin forgets what was written and not sent.
 func (s *streaming) begin() {
 	s.w = bufio.NewWriterSize(s.out, 32<<10)
-	s.json = json.NewEncoder(s.w)
+	s.json = json.NewEncoder(asciiJSON{s.w})
 	s.json.SetEscapeHTML(false)
 	s.stats = filestore.Stats{}
 }
