@@ -71,7 +71,7 @@ func (h *Handler) postRelink(q *request, root caps.Cap, names []string) error {
 				return err
 			}
 		}
-		err = d.MoveTo(ctx, r.from, into, r.to, r.replace)
+		err = d.MoveTo(ctx, r.from, into, r.to, r.replace, op.mutableTrace())
 		if errors.Is(err, dirtable.ErrExists) {
 			return errTaken(r.to)
 		}
@@ -85,7 +85,7 @@ func (h *Handler) postRelink(q *request, root caps.Cap, names []string) error {
 
 // toDir finds the directory that a child is moved to.
 func (h *Handler) toDir(ctx context.Context, op *operation, r relinking) (*directory.Directory, error) {
-	t, err := h.resolve(ctx, r.toDir, r.toPath)
+	t, err := h.resolve(ctx, op, r.toDir, r.toPath)
 	if errors.Is(err, filestore.ErrNotDirectory) {
 		return nil, errNoToDir
 	}

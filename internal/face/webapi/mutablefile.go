@@ -23,6 +23,24 @@ func (op *operation) mutableTrace() *mutable.Trace {
 	if op == nil {
 		return nil
 	}
+	tr := op.wayTrace()
+	tr.Found = func(server string, nums []storage.ShareNum) {
+		for _, num := range nums {
+			op.share(server, num, 0, nil)
+		}
+	}
+	tr.Block = func(server string, num storage.ShareNum, _ int64, bytes int, _ time.Duration) {
+		op.share(server, num, bytes, nil)
+	}
+	return tr
+}
+
+// wayTrace names the servers that are asked for directories on the way to what
+// an operation is about, and not their shares.
+func (op *operation) wayTrace() *mutable.Trace {
+	if op == nil {
+		return nil
+	}
 	note := func(server string, err error) {
 		op.mu.Lock()
 		defer op.mu.Unlock()
@@ -31,16 +49,8 @@ func (op *operation) mutableTrace() *mutable.Trace {
 		}
 	}
 	return &mutable.Trace{
-		Asked: func(server string, err error, _ time.Duration) { note(server, err) },
-		Found: func(server string, nums []storage.ShareNum) {
-			for _, num := range nums {
-				op.share(server, num, 0, nil)
-			}
-		},
-		Wrote: func(server string, _ int, err error, _ time.Duration) { note(server, err) },
-		Block: func(server string, num storage.ShareNum, _ int64, bytes int, _ time.Duration) {
-			op.share(server, num, bytes, nil)
-		},
+		Asked:   func(server string, err error, _ time.Duration) { note(server, err) },
+		Wrote:   func(server string, _ int, err error, _ time.Duration) { note(server, err) },
 		Dropped: func(server string, num storage.ShareNum, why error) { op.share(server, num, 0, why) },
 	}
 }

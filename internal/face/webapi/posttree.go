@@ -79,7 +79,7 @@ func (h *Handler) postChildren(q *request, root caps.Cap, names []string) error 
 		for i, k := range kids {
 			list[i] = directory.Setting{Name: k.name, Child: k.child, Metadata: k.metadata}
 		}
-		return d.SetMany(ctx, list, replace)
+		return d.SetMany(ctx, list, replace, op.mutableTrace())
 	})
 	if err != nil {
 		return err
@@ -102,8 +102,8 @@ func (h *Handler) postUpload(q *request, root caps.Cap, names []string, file *re
 	case err != nil:
 		return file.refuse(err)
 	}
-	c, _, err := h.storeAt(q, file, a, func(ctx context.Context) (*target, error) {
-		t, err := h.resolve(ctx, root, names)
+	c, _, err := h.storeAt(q, file, a, func(ctx context.Context, op *operation) (*target, error) {
+		t, err := h.resolve(ctx, op, root, names)
 		if err != nil || !t.there() || !caps.IsDir(t.cap()) {
 			return t, err
 		}
@@ -115,7 +115,7 @@ func (h *Handler) postUpload(q *request, root caps.Cap, names []string, file *re
 		if err != nil {
 			return nil, err
 		}
-		into, err := h.resolve(ctx, t.cap(), []string{name})
+		into, err := h.resolve(ctx, op, t.cap(), []string{name})
 		if err == nil && into.there() && caps.IsDir(into.cap()) {
 			err = errorf(http.StatusConflict, "There is a directory named %q, and a file cannot be written over it.", clean(name))
 		}
@@ -158,7 +158,7 @@ func (h *Handler) postMkdir(q *request, root caps.Cap, names []string, kids []gi
 	}
 	var made caps.Dir
 	err = h.change(q, func(ctx context.Context, op *operation) error {
-		t, err := h.resolve(ctx, root, names)
+		t, err := h.resolve(ctx, op, root, names)
 		switch {
 		case err != nil:
 			return err
@@ -208,7 +208,7 @@ func (h *Handler) postUnlink(q *request, root caps.Cap, names []string) error {
 	err := h.change(q, func(ctx context.Context, op *operation) error {
 		d, err := h.dirAt(ctx, op, root, names)
 		if err == nil {
-			_, err = d.Delete(ctx, name, dirtable.Any)
+			_, err = d.Delete(ctx, name, dirtable.Any, op.mutableTrace())
 		}
 		return err
 	})

@@ -70,7 +70,7 @@ func (h *Handler) putFile(q *request, root caps.Cap, names []string) error {
 		return err
 	}
 	defer body.Close()
-	c, created, err := h.storeAt(q, body, a, func(ctx context.Context) (*target, error) { return h.resolve(ctx, root, names) })
+	c, created, err := h.storeAt(q, body, a, func(ctx context.Context, op *operation) (*target, error) { return h.resolve(ctx, op, root, names) })
 	if err != nil {
 		return err
 	}
@@ -82,12 +82,12 @@ func (h *Handler) putFile(q *request, root caps.Cap, names []string) error {
 
 // storeAt stores a file that was received at the place that find leads to, and
 // ends its operation.
-func (h *Handler) storeAt(q *request, body *received, a fileArgs, find func(context.Context) (*target, error)) (c caps.Cap, created bool, err error) {
+func (h *Handler) storeAt(q *request, body *received, a fileArgs, find func(context.Context, *operation) (*target, error)) (c caps.Cap, created bool, err error) {
 	defer func() { body.op.end(err) }()
 	ctx := q.r.Context()
 	body.op.enter(waiting)
 	h.c.Grid.Wait(ctx, h.c.K)
-	t, err := find(ctx)
+	t, err := find(ctx, body.op)
 	if err != nil {
 		return nil, false, err
 	}
@@ -166,7 +166,7 @@ func (h *Handler) mkdirAt(q *request, root caps.Cap, names []string, opts direct
 	}
 	err = h.change(q, func(ctx context.Context, op *operation) error {
 		op.object(c)
-		d, err := h.c.Store.Mkdirs(ctx, d, names, opts)
+		d, err := h.c.Store.Mkdirs(ctx, d, names, opts, op.mutableTrace())
 		if err == nil {
 			made = d.Cap()
 		}
@@ -210,7 +210,7 @@ func (h *Handler) linkAt(q *request, root caps.Cap, names []string, child dirtab
 	}
 	return h.change(q, func(ctx context.Context, op *operation) error {
 		op.object(c)
-		_, err := h.c.Store.Link(ctx, d, names, child, nil, replace)
+		_, err := h.c.Store.Link(ctx, d, names, child, nil, replace, op.mutableTrace())
 		return err
 	})
 }

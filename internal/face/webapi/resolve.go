@@ -66,14 +66,14 @@ func readable(c caps.Cap) bool {
 
 // resolve follows the names below a cap, one round trip for each. The target
 // need not be there.
-func (h *Handler) resolve(ctx context.Context, root caps.Cap, names []string) (*target, error) {
+func (h *Handler) resolve(ctx context.Context, op *operation, root caps.Cap, names []string) (*target, error) {
 	if len(names) == 0 {
 		return alone(root), nil
 	}
 	if !caps.IsDir(root) {
 		return nil, errInTheWay(names[0])
 	}
-	found, err := h.c.Store.Lookup(ctx, root, names)
+	found, err := h.c.Store.Lookup(ctx, root, names, op.wayTrace())
 	if len(found.Missing) > 0 {
 		return &target{parent: found.Parent, name: names[len(names)-1], missing: found.Missing}, nil
 	}
@@ -92,7 +92,7 @@ func (h *Handler) resolve(ctx context.Context, root caps.Cap, names []string) (*
 
 // dirAt finds a directory that is there, to change it.
 func (h *Handler) dirAt(ctx context.Context, op *operation, root caps.Cap, names []string) (*directory.Directory, error) {
-	t, err := h.resolve(ctx, root, names)
+	t, err := h.resolve(ctx, op, root, names)
 	if err != nil {
 		return nil, err
 	}
@@ -126,5 +126,5 @@ func (h *Handler) place(ctx context.Context, op *operation, t *target, child dir
 	if t.there() {
 		path = []string{t.name}
 	}
-	return h.c.Store.Link(ctx, t.parent, path, child, nil, replace)
+	return h.c.Store.Link(ctx, t.parent, path, child, nil, replace, op.wayTrace())
 }

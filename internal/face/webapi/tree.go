@@ -62,7 +62,7 @@ func (h *Handler) reach(q *request, root caps.Cap, names []string) (t *target, e
 	}
 	err = h.look(q, func(ctx context.Context, op *operation) error {
 		op.object(root)
-		t, err = h.resolve(ctx, root, names)
+		t, err = h.resolve(ctx, op, root, names)
 		return err
 	})
 	switch {
@@ -197,7 +197,7 @@ func (h *Handler) deleteTree(q *request, root caps.Cap, names []string) error {
 	err := h.change(q, func(ctx context.Context, op *operation) error {
 		d, err := h.dirAt(ctx, op, root, names[:last])
 		if err == nil {
-			removed, err = d.Delete(ctx, names[last], dirtable.Any)
+			removed, err = d.Delete(ctx, names[last], dirtable.Any, op.mutableTrace())
 		}
 		return err
 	})

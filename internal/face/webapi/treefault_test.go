@@ -110,6 +110,32 @@ func TestDirectoryConflict(t *testing.T) {
 	})
 }
 
+// Whatever changes a directory names its servers among the operations, and
+// what they said.
+func TestEditsNameServers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t, 5, nil)
+		dir, second := g.mkdir(t), g.mkdir(t)
+		g.grid.faults[1].Always(faultstore.TestAndWrite, faultstore.Fault{Err: errors.New("the disk has died")})
+		g.grid.faults[1].Always(faultstore.ReadSlot, faultstore.Fault{Err: errors.New("the disk has died")})
+		for _, w := range []struct{ method, path, body string }{
+			{"PUT", "/a?t=uri", "URI:LIT:nbswy3dp"}, {"PUT", "/sub/sub?t=mkdir", ""}, {"POST", "?t=mkdir&name=b", ""}, {"POST", "?t=set_children", "{}"},
+			{"POST", "?t=rename&from_name=a&to_name=c", ""}, {"POST", "?t=relink&from_name=c&to_dir=" + second, ""}, {"POST", "?t=unlink&name=b", ""}, {"DELETE", "/sub", ""},
+		} {
+			g.send(t, w.method, "/uri/"+dir+w.path, w.body, 200)
+			op, died := g.last(t), 0
+			for _, s := range op.Servers {
+				if strings.Contains(s.Error, "the disk has died") {
+					died++
+				}
+			}
+			if op.Type != publish || len(op.Servers) != 5 || died != 1 {
+				t.Errorf("%s %s: the operation says %+v", w.method, w.path, op)
+			}
+		}
+	})
+}
+
 // Servers are gone: the answers name them.
 func TestTreeUnreadable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

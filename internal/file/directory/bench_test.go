@@ -62,7 +62,7 @@ func BenchmarkDirectory(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("get/%d", n), func(b *testing.B) {
 			for b.Loop() {
-				if _, err := d.Get(b.Context(), "entry 77"); err != nil {
+				if _, err := d.Get(b.Context(), "entry 77", nil); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -70,7 +70,7 @@ func BenchmarkDirectory(b *testing.B) {
 		b.Run(fmt.Sprintf("add/%d", n), func(b *testing.B) {
 			i := 0
 			for b.Loop() {
-				if _, err := d.Set(b.Context(), fmt.Sprint(i), kids[0].Child, nil, dirtable.Never); err != nil {
+				if _, err := d.Set(b.Context(), fmt.Sprint(i), kids[0].Child, nil, dirtable.Never, nil); err != nil {
 					b.Fatal(err)
 				}
 				i++

@@ -85,7 +85,7 @@ func TestTwoWritersForAnHour(t *testing.T) {
 						continue
 					}
 					gone := fmt.Sprintf("%d of writer %d", n-3, i)
-					if _, err := d.Delete(t.Context(), gone, dirtable.Any); err != nil {
+					if _, err := d.Delete(t.Context(), gone, dirtable.Any, nil); err != nil {
 						t.Errorf("deleting: %v", g.Heard(err))
 						return
 					}
@@ -132,7 +132,7 @@ func TestTwoWritersForAnHour(t *testing.T) {
 func addUntilDone(t *testing.T, d *Directory, name string, mu *sync.Mutex, collisions *int) error {
 	child := dirtable.Child{Read: caps.NewLIT([]byte(name))}
 	for {
-		_, err := d.Set(t.Context(), name, child, nil, dirtable.Always)
+		_, err := d.Set(t.Context(), name, child, nil, dirtable.Always, nil)
 		if _, ok := errors.AsType[*mutable.UncoordinatedError](err); !ok {
 			return err
 		}
@@ -160,9 +160,9 @@ func TestErrorsOnAGridAreDiscreet(t *testing.T) {
 		}
 		child := dirtable.Child{Read: caps.NewLIT([]byte("x"))}
 		_, list := d.List(t.Context(), nil)
-		_, set := d.Set(t.Context(), "a name nobody should see", child, nil, dirtable.Always)
+		_, set := d.Set(t.Context(), "a name nobody should see", child, nil, dirtable.Always, nil)
 		_, made := c.Create(t.Context(), CreateOptions{}, nil, nil)
-		chain, chained := c.CreateChain(t.Context(), []string{"b", "c"}, CreateOptions{}, nil)
+		chain, chained := c.CreateChain(t.Context(), []string{"b", "c"}, CreateOptions{}, nil, nil)
 		for _, err := range []error{list, set, made, chained} {
 			if g.Heard(err) == nil || strings.Contains(err.Error(), "nobody should see") {
 				t.Errorf("error %v", err)

@@ -95,7 +95,7 @@ func (c *Client) CreateImmutable(ctx context.Context, children []NewChild, tr *i
 // innermost, for which o is meant, what it is to hold; nil leaves it empty.
 // Caps are known as soon as there are keys, so all are stored at the same time.
 // It returns the caps, the outermost first.
-func (c *Client) CreateChain(ctx context.Context, names []string, o CreateOptions, fill func(*dirtable.Table) error) ([]caps.Dir, error) {
+func (c *Client) CreateChain(ctx context.Context, names []string, o CreateOptions, fill func(*dirtable.Table) error, tr *mutable.Trace) ([]caps.Dir, error) {
 	if fill == nil {
 		fill = func(*dirtable.Table) error { return nil }
 	}
@@ -111,7 +111,7 @@ func (c *Client) CreateChain(ctx context.Context, names []string, o CreateOption
 				o = CreateOptions{}
 				fill = func(t *dirtable.Table) error { return c.linkWithin(ctx, t, names[i], within) }
 			}
-			dirs[i], err = c.create(ctx, o, fill, func(dir caps.Dir) { own <- dir }, nil)
+			dirs[i], err = c.create(ctx, o, fill, func(dir caps.Dir) { own <- dir }, tr)
 			return err
 		})
 	}

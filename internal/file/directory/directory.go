@@ -153,8 +153,8 @@ func (d *Directory) read(ctx context.Context, tr *mutable.Trace) ([]byte, error)
 }
 
 // Get fetches the directory and finds a child. dirtable.ErrNoChild.
-func (d *Directory) Get(ctx context.Context, name string) (dirtable.Entry, error) {
-	t, err := d.List(ctx, nil)
+func (d *Directory) Get(ctx context.Context, name string, tr *mutable.Trace) (dirtable.Entry, error) {
+	t, err := d.List(ctx, tr)
 	if err != nil {
 		return dirtable.Entry{}, err
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"tahoe-go/internal/codec/ids"
+	"tahoe-go/internal/file/mutable"
 	"tahoe-go/internal/format/caps"
 	"tahoe-go/internal/format/dirtable"
 )
@@ -13,14 +14,14 @@ import (
 // called again with a newer one when somebody else has written meanwhile: it
 // must do the same to each. A table left as it was is not stored. An error of
 // f ends the edit and nothing is changed.
-func (d *Directory) Edit(ctx context.Context, f func(*dirtable.Table) error) error {
-	return d.edit(ctx, func(t *dirtable.Table, _ bool) error { return f(t) })
+func (d *Directory) Edit(ctx context.Context, f func(*dirtable.Table) error, tr *mutable.Trace) error {
+	return d.edit(ctx, func(t *dirtable.Table, _ bool) error { return f(t) }, tr)
 }
 
 // edit is Edit for an f that is told whether it was called before. If it was,
 // the table may hold what f did then: a write that collided is not always one
 // that was lost.
-func (d *Directory) edit(ctx context.Context, f func(t *dirtable.Table, again bool) error) error {
+func (d *Directory) edit(ctx context.Context, f func(t *dirtable.Table, again bool) error, tr *mutable.Trace) error {
 	if d.file == nil || !d.Writable() {
 		return caps.ErrNotWritable
 	}
@@ -38,7 +39,7 @@ func (d *Directory) edit(ctx context.Context, f func(t *dirtable.Table, again bo
 			return old, nil
 		}
 		return t.Bytes(), nil
-	}, nil)
+	}, tr)
 }
 
 // Setting is a child to be linked: see dirtable.Table.Set.
@@ -51,7 +52,7 @@ type Setting struct {
 // Set links a child under name and reports whether it took the place of
 // another. dirtable.ErrExists as replace demands, dirtable.ErrName,
 // ErrNotStorable, caps.ErrNotWritable.
-func (d *Directory) Set(ctx context.Context, name string, child dirtable.Child, md *dirtable.Metadata, replace dirtable.Replace) (replaced bool, err error) {
+func (d *Directory) Set(ctx context.Context, name string, child dirtable.Child, md *dirtable.Metadata, replace dirtable.Replace, tr *mutable.Trace) (replaced bool, err error) {
 	now := d.c.c.Now()
 	err = d.edit(ctx, func(t *dirtable.Table, again bool) error {
 		e, had := t.Entry(name)
@@ -60,14 +61,14 @@ func (d *Directory) Set(ctx context.Context, name string, child dirtable.Child, 
 		}
 		replaced = had
 		return named(name, t.Set(name, child, md, replace, now))
-	})
+	}, tr)
 	return replaced, err
 }
 
 // Place links a child under a name that must be free (dirtable.ErrExists). make
 // gives the child once that is known, and each time it is asked: the directory
 // is fetched while the child is being made.
-func (d *Directory) Place(ctx context.Context, name string, make func() (dirtable.Child, error)) error {
+func (d *Directory) Place(ctx context.Context, name string, make func() (dirtable.Child, error), tr *mutable.Trace) error {
 	now := d.c.c.Now()
 	return d.edit(ctx, func(t *dirtable.Table, again bool) error {
 		e, had := t.Entry(name)
@@ -82,12 +83,12 @@ func (d *Directory) Place(ctx context.Context, name string, make func() (dirtabl
 			return nil
 		}
 		return named(name, t.Set(name, child, nil, dirtable.Never, now))
-	})
+	}, tr)
 }
 
 // SetMany links many children at once: all of them or, with an error that
 // names the first that could not be, none.
-func (d *Directory) SetMany(ctx context.Context, children []Setting, replace dirtable.Replace) error {
+func (d *Directory) SetMany(ctx context.Context, children []Setting, replace dirtable.Replace, tr *mutable.Trace) error {
 	now := d.c.c.Now()
 	return d.edit(ctx, func(t *dirtable.Table, again bool) error {
 		for _, c := range children {
@@ -99,7 +100,7 @@ func (d *Directory) SetMany(ctx context.Context, children []Setting, replace dir
 			}
 		}
 		return nil
-	})
+	}, tr)
 }
 
 // linked reports whether e is a link to child that was made at now, as by an
@@ -127,14 +128,14 @@ func named(name string, err error) error {
 
 // SetMetadata changes the metadata of a link, all but its times.
 // dirtable.ErrNoChild.
-func (d *Directory) SetMetadata(ctx context.Context, name string, md dirtable.Metadata) error {
+func (d *Directory) SetMetadata(ctx context.Context, name string, md dirtable.Metadata, tr *mutable.Trace) error {
 	now := d.c.c.Now()
-	return d.Edit(ctx, func(t *dirtable.Table) error { return named(name, t.SetMetadata(name, md, now)) })
+	return d.Edit(ctx, func(t *dirtable.Table) error { return named(name, t.SetMetadata(name, md, now)) }, tr)
 }
 
 // Delete removes a link and returns the child, as far as it can be understood.
 // dirtable.ErrNoChild, dirtable.ErrWrongType.
-func (d *Directory) Delete(ctx context.Context, name string, want dirtable.Type) (old dirtable.Child, err error) {
+func (d *Directory) Delete(ctx context.Context, name string, want dirtable.Type, tr *mutable.Trace) (old dirtable.Child, err error) {
 	err = d.edit(ctx, func(t *dirtable.Table, again bool) error {
 		e, had := t.Entry(name)
 		if again && !had {
@@ -144,12 +145,12 @@ func (d *Directory) Delete(ctx context.Context, name string, want dirtable.Type)
 			old, _ = e.Child() // nonsense can be deleted too
 		}
 		return named(name, t.Delete(name, want))
-	})
+	}, tr)
 	return old, err
 }
 
 // Rename gives a child another name: see dirtable.Table.Rename.
-func (d *Directory) Rename(ctx context.Context, from, to string, replace dirtable.Replace) error {
+func (d *Directory) Rename(ctx context.Context, from, to string, replace dirtable.Replace, tr *mutable.Trace) error {
 	now := d.c.c.Now()
 	var moved dirtable.Child
 	return d.edit(ctx, func(t *dirtable.Table, again bool) error {
@@ -161,21 +162,21 @@ func (d *Directory) Rename(ctx context.Context, from, to string, replace dirtabl
 			moved, _ = e.Child()
 		}
 		return named(from, t.Rename(from, to, replace, now))
-	})
+	}, tr)
 }
 
 // MoveTo links the child from in another directory, under the name to, and
 // then removes it here, so that it is always in one of the two: in both, if the
 // second step fails. A child that somebody puts in its place meanwhile stays.
 // Errors as those of Set and Delete.
-func (d *Directory) MoveTo(ctx context.Context, from string, dest *Directory, to string, replace dirtable.Replace) error {
+func (d *Directory) MoveTo(ctx context.Context, from string, dest *Directory, to string, replace dirtable.Replace, tr *mutable.Trace) error {
 	if !d.Writable() || !dest.Writable() {
 		return caps.ErrNotWritable
 	}
 	if index(d.cap) == index(dest.cap) {
-		return d.Rename(ctx, from, to, replace)
+		return d.Rename(ctx, from, to, replace, tr)
 	}
-	e, err := d.Get(ctx, from)
+	e, err := d.Get(ctx, from, tr)
 	if err != nil {
 		return err
 	}
@@ -187,7 +188,7 @@ func (d *Directory) MoveTo(ctx context.Context, from string, dest *Directory, to
 	if err != nil {
 		md = dirtable.Metadata{}
 	}
-	if _, err := dest.Set(ctx, to, child, &md, replace); err != nil {
+	if _, err := dest.Set(ctx, to, child, &md, replace, tr); err != nil {
 		return err
 	}
 	return d.Edit(ctx, func(t *dirtable.Table) error {
@@ -199,7 +200,7 @@ func (d *Directory) MoveTo(ctx context.Context, from string, dest *Directory, to
 			return nil
 		}
 		return named(from, t.Delete(from, dirtable.Any))
-	})
+	}, tr)
 }
 
 func index(c caps.Cap) ids.Index {

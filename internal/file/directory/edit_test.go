@@ -144,7 +144,7 @@ func TestEditsAgainstMaps(t *testing.T) {
 				text := rapid.SampledFrom(texts).Draw(r, "cap")
 				old, had := want[i][key]
 				refused := had && (replace == dirtable.Never || replace == dirtable.OnlyFiles && old == dirText)
-				replaced, err := dirs[i].Set(t.Context(), name, mustChild(t, text), nil, replace)
+				replaced, err := dirs[i].Set(t.Context(), name, mustChild(t, text), nil, replace, nil)
 				if refused != errors.Is(err, dirtable.ErrExists) || err != nil && !refused || err == nil && replaced != had {
 					r.Fatalf("Set = %v, %v", replaced, err)
 				}
@@ -156,7 +156,7 @@ func TestEditsAgainstMaps(t *testing.T) {
 				i := rapid.IntRange(0, 1).Draw(r, "dir")
 				text := rapid.SampledFrom(texts).Draw(r, "cap")
 				_, taken := want[i]["a"]
-				err := dirs[i].SetMany(t.Context(), []Setting{{Name: "m", Child: mustChild(t, text)}, {Name: "a", Child: mustChild(t, text)}}, dirtable.Never)
+				err := dirs[i].SetMany(t.Context(), []Setting{{Name: "m", Child: mustChild(t, text)}, {Name: "a", Child: mustChild(t, text)}}, dirtable.Never, nil)
 				if _, m := want[i]["m"]; m || taken {
 					if !errors.Is(err, dirtable.ErrExists) {
 						r.Fatalf("SetMany = %v", err)
@@ -172,7 +172,7 @@ func TestEditsAgainstMaps(t *testing.T) {
 				i := rapid.IntRange(0, 1).Draw(r, "dir")
 				name, key := drawName(r, "name")
 				old, had := want[i][key]
-				child, err := dirs[i].Delete(t.Context(), name, dirtable.Any)
+				child, err := dirs[i].Delete(t.Context(), name, dirtable.Any, nil)
 				if had != (err == nil) || !had && !errors.Is(err, dirtable.ErrNoChild) || had && child.Cap().Reveal() != old {
 					r.Fatalf("Delete = %v, %v", child, err)
 				}
@@ -185,7 +185,7 @@ func TestEditsAgainstMaps(t *testing.T) {
 				old, had := want[i][fromKey]
 				_, taken := want[j][toKey]
 				same := i == j && fromKey == toKey
-				err := dirs[i].MoveTo(t.Context(), from, dirs[j], to, dirtable.Never)
+				err := dirs[i].MoveTo(t.Context(), from, dirs[j], to, dirtable.Never, nil)
 				switch {
 				case !had:
 					if !errors.Is(err, dirtable.ErrNoChild) {
@@ -236,17 +236,17 @@ func TestMoveLeavesNewerChild(t *testing.T) {
 	now := func() time.Time { return time.Unix(1000, 0) }
 	from, file := newFake(t, dirText, now)
 	to, dest := newFake(t, dir2Text, now)
-	if _, err := from.Set(t.Context(), "a", mustChild(t, litText), nil, dirtable.Always); err != nil {
+	if _, err := from.Set(t.Context(), "a", mustChild(t, litText), nil, dirtable.Always, nil); err != nil {
 		t.Fatal(err)
 	}
 	dest.collide = func([]byte) (func([]byte) []byte, bool) {
 		dest.collide = nil
-		if _, err := from.Set(t.Context(), "a", mustChild(t, fileText), nil, dirtable.Always); err != nil {
+		if _, err := from.Set(t.Context(), "a", mustChild(t, fileText), nil, dirtable.Always, nil); err != nil {
 			t.Fatal(err)
 		}
 		return func(old []byte) []byte { return old }, false
 	}
-	if err := from.MoveTo(t.Context(), "a", to, "b", dirtable.Never); err != nil {
+	if err := from.MoveTo(t.Context(), "a", to, "b", dirtable.Never, nil); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := listing(t, from), map[string]string{"a": fileText}; !maps.Equal(got, want) {
@@ -263,13 +263,13 @@ func TestMoveLeavesNewerChild(t *testing.T) {
 // What changes nothing is not written.
 func TestNothingToWrite(t *testing.T) {
 	d, f := newFake(t, dirText, time.Now)
-	if _, err := d.Set(t.Context(), "a", mustChild(t, litText), nil, dirtable.Always); err != nil {
+	if _, err := d.Set(t.Context(), "a", mustChild(t, litText), nil, dirtable.Always, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Rename(t.Context(), "a", "a", dirtable.Never); err != nil {
+	if err := d.Rename(t.Context(), "a", "a", dirtable.Never, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Edit(t.Context(), func(*dirtable.Table) error { return nil }); err != nil {
+	if err := d.Edit(t.Context(), func(*dirtable.Table) error { return nil }, nil); err != nil {
 		t.Fatal(err)
 	}
 	if f.writes != 1 || f.modifies != 3 {
@@ -283,13 +283,13 @@ func TestNotWritable(t *testing.T) {
 	writable, _ := newFake(t, dirText, nil)
 	child := mustChild(t, litText)
 	for _, d := range []*Directory{readOnly, immutable} {
-		_, set := d.Set(t.Context(), "a", child, nil, dirtable.Always)
-		_, del := d.Delete(t.Context(), "a", dirtable.Any)
+		_, set := d.Set(t.Context(), "a", child, nil, dirtable.Always, nil)
+		_, del := d.Delete(t.Context(), "a", dirtable.Any, nil)
 		for what, err := range map[string]error{
-			"Set": set, "Delete": del, "SetMany": d.SetMany(t.Context(), nil, dirtable.Always),
-			"SetMetadata": d.SetMetadata(t.Context(), "a", dirtable.Metadata{}), "Rename": d.Rename(t.Context(), "a", "b", dirtable.Always),
-			"MoveTo": d.MoveTo(t.Context(), "a", writable, "a", dirtable.Always), "to": writable.MoveTo(t.Context(), "a", d, "a", dirtable.Always),
-			"Place": d.Place(t.Context(), "a", func() (dirtable.Child, error) { return child, nil }),
+			"Set": set, "Delete": del, "SetMany": d.SetMany(t.Context(), nil, dirtable.Always, nil),
+			"SetMetadata": d.SetMetadata(t.Context(), "a", dirtable.Metadata{}, nil), "Rename": d.Rename(t.Context(), "a", "b", dirtable.Always, nil),
+			"MoveTo": d.MoveTo(t.Context(), "a", writable, "a", dirtable.Always, nil), "to": writable.MoveTo(t.Context(), "a", d, "a", dirtable.Always, nil),
+			"Place": d.Place(t.Context(), "a", func() (dirtable.Child, error) { return child, nil }, nil),
 		} {
 			if !errors.Is(err, caps.ErrNotWritable) {
 				t.Errorf("%s: %v", what, err)
@@ -304,12 +304,12 @@ func TestNotWritable(t *testing.T) {
 // Errors tell of neither names nor caps.
 func TestErrorsAreDiscreet(t *testing.T) {
 	d, _ := newFake(t, dirText, time.Now)
-	_, missing := d.Get(t.Context(), "hush")
-	_, deleted := d.Delete(t.Context(), "hush", dirtable.Any)
+	_, missing := d.Get(t.Context(), "hush", nil)
+	_, deleted := d.Delete(t.Context(), "hush", dirtable.Any, nil)
 	future, err := dirtable.NewChild("x-future:hush", "", false)
 	for _, err := range []error{
-		missing, deleted, err, d.Rename(t.Context(), "hush", "hush hush", dirtable.Never),
-		d.SetMany(t.Context(), []Setting{{Name: "hush", Child: future}}, dirtable.Never),
+		missing, deleted, err, d.Rename(t.Context(), "hush", "hush hush", dirtable.Never, nil),
+		d.SetMany(t.Context(), []Setting{{Name: "hush", Child: future}}, dirtable.Never, nil),
 	} {
 		if err == nil || strings.Contains(fmt.Sprintf("%v %+v %#v", err, err, err.Error()), "hush") {
 			t.Errorf("error %v", err)

@@ -47,10 +47,10 @@ func warm(t *testing.T, s *Store, cap caps.Dir) {
 		t.Fatal(err)
 	}
 	path := []string{"w", "a", "r", "m"}
-	if _, err := s.Mkdirs(t.Context(), root, path, directory.CreateOptions{}); err != nil {
+	if _, err := s.Mkdirs(t.Context(), root, path, directory.CreateOptions{}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := s.List(t.Context(), cap, path); err != nil {
+	if _, _, err := s.List(t.Context(), cap, path, nil); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -75,14 +75,14 @@ func TestRoundTrips(t *testing.T) {
 		warm(t, theirs, cap)
 		var c *directory.Directory
 		// Fetch the root, store the new ones and survey the root, link.
-		if n := trips(func() { c, err = mine.Mkdirs(t.Context(), root, path, directory.CreateOptions{}) }); err != nil || n > 3 {
+		if n := trips(func() { c, err = mine.Mkdirs(t.Context(), root, path, directory.CreateOptions{}, nil) }); err != nil || n > 3 {
 			t.Errorf("mkdir a/b/c took %d round trips: %v", n, err)
 		}
 		list := func(s *Store, wantTrips int, wantNames ...string) {
 			t.Helper()
 			var found Found
 			var table *dirtable.Table
-			n := trips(func() { found, table, err = s.List(t.Context(), cap, path) })
+			n := trips(func() { found, table, err = s.List(t.Context(), cap, path, nil) })
 			if err != nil {
 				t.Fatal(g.Heard(err))
 			}
@@ -97,29 +97,29 @@ func TestRoundTrips(t *testing.T) {
 		list(mine, 1) // it has just been there
 		list(theirs, 4)
 		list(theirs, 1)
-		if _, err := c.Set(t.Context(), "new", dirtable.Child{Read: caps.NewLIT([]byte("x"))}, nil, dirtable.Never); err != nil {
+		if _, err := c.Set(t.Context(), "new", dirtable.Child{Read: caps.NewLIT([]byte("x"))}, nil, dirtable.Never, nil); err != nil {
 			t.Fatal(err)
 		}
 		list(theirs, 1, "new")
 		// Another directory takes the place of b.
-		other, err := mine.c.Directories.CreateChain(t.Context(), []string{"c", "other"}, directory.CreateOptions{}, nil)
+		other, err := mine.c.Directories.CreateChain(t.Context(), []string{"c", "other"}, directory.CreateOptions{}, nil, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		found, err := mine.Lookup(t.Context(), cap, path[:2])
+		found, err := mine.Lookup(t.Context(), cap, path[:2], nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := found.Parent.Set(t.Context(), "b", directory.ChildOf(other[0]), nil, dirtable.Always); err != nil {
+		if _, err := found.Parent.Set(t.Context(), "b", directory.ChildOf(other[0]), nil, dirtable.Always, nil); err != nil {
 			t.Fatal(err)
 		}
 		list(theirs, 3, "other") // c only after b
 		list(theirs, 1, "other")
 		// And b is gone.
-		if _, err := found.Parent.Delete(t.Context(), "b", dirtable.Any); err != nil {
+		if _, err := found.Parent.Delete(t.Context(), "b", dirtable.Any, nil); err != nil {
 			t.Fatal(err)
 		}
-		if n := trips(func() { found, _, err = theirs.List(t.Context(), cap, path) }); err == nil || n != 1 || !slices.Equal(found.Missing, []string{"b", "c"}) {
+		if n := trips(func() { found, _, err = theirs.List(t.Context(), cap, path, nil) }); err == nil || n != 1 || !slices.Equal(found.Missing, []string{"b", "c"}) {
 			t.Errorf("after %d round trips %+v, %v", n, found, err)
 		}
 	})
@@ -145,13 +145,13 @@ func TestMkdirsTogether(t *testing.T) {
 					return
 				}
 				name := string(rune('x' + i))
-				if _, err := s.Link(t.Context(), root, []string{"a", "b", name}, dirtable.Child{Read: caps.NewLIT([]byte(name))}, nil, dirtable.Never); err != nil {
+				if _, err := s.Link(t.Context(), root, []string{"a", "b", name}, dirtable.Child{Read: caps.NewLIT([]byte(name))}, nil, dirtable.Never, nil); err != nil {
 					t.Error(g.Heard(err))
 				}
 			})
 		}
 		wg.Wait()
-		_, table, err := stores[1].List(t.Context(), cap, []string{"a", "b"})
+		_, table, err := stores[1].List(t.Context(), cap, []string{"a", "b"}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"tahoe-go/internal/file/directory"
+	"tahoe-go/internal/file/mutable"
 	"tahoe-go/internal/format/caps"
 	"tahoe-go/internal/format/dirtable"
 )
@@ -66,6 +67,7 @@ func (l *links) recall(from caps.Dir, name string) (caps.Dir, bool) {
 // it is as new as if it had waited for its turn.
 type expected struct {
 	cancel  context.CancelFunc
+	tr      *mutable.Trace
 	fetches []*fetch
 	wg      sync.WaitGroup
 }
@@ -79,9 +81,9 @@ type fetch struct {
 
 // expect begins to fetch node and what will be wanted after it: the last
 // directory on the path too, if list is set.
-func (s *Store) expect(ctx context.Context, node Node, path []string, list bool) *expected {
+func (s *Store) expect(ctx context.Context, node Node, path []string, list bool, tr *mutable.Trace) *expected {
 	ctx, cancel := context.WithCancel(ctx)
-	e := &expected{cancel: cancel}
+	e := &expected{cancel: cancel, tr: tr}
 	dir, ok := node.(*Directory)
 	if !ok {
 		return e
@@ -113,7 +115,7 @@ func (e *expected) start(ctx context.Context, dir *directory.Directory) {
 	e.fetches = append(e.fetches, f)
 	e.wg.Go(func() {
 		defer close(f.done)
-		f.table, f.err = dir.List(ctx, nil)
+		f.table, f.err = dir.List(ctx, e.tr)
 	})
 }
 
@@ -130,7 +132,7 @@ func (e *expected) fetch(ctx context.Context, i int, dir *Directory) (*dirtable.
 	}
 	e.cancel() // the path leads elsewhere now
 	e.fetches = nil
-	return dir.List(ctx, nil)
+	return dir.List(ctx, e.tr)
 }
 
 // stop gives up what is not wanted any more.

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/text/unicode/norm"
 
 	"tahoe-go/internal/file/directory"
+	"tahoe-go/internal/file/mutable"
 	"tahoe-go/internal/format/caps"
 	"tahoe-go/internal/format/dirtable"
 )
@@ -63,30 +64,30 @@ type Found struct {
 // a *PathError with dirtable.ErrNoChild, and Found is filled so far as to
 // create it. ErrNotDirectory when something else is in the way, and a
 // *blacklist.ProhibitedError when that is a directory that must not be used.
-func (s *Store) Lookup(ctx context.Context, root caps.Cap, path []string) (Found, error) {
+func (s *Store) Lookup(ctx context.Context, root caps.Cap, path []string, tr *mutable.Trace) (Found, error) {
 	node, err := s.Open(root)
 	if err != nil {
 		return Found{}, &PathError{path, -1, err}
 	}
-	found, _, err := s.follow(ctx, node, path, false)
+	found, _, err := s.follow(ctx, node, path, false, tr)
 	return found, err
 }
 
 // List is Lookup, and fetches what is found if it is a directory; otherwise
 // the table is nil.
-func (s *Store) List(ctx context.Context, root caps.Cap, path []string) (Found, *dirtable.Table, error) {
+func (s *Store) List(ctx context.Context, root caps.Cap, path []string, tr *mutable.Trace) (Found, *dirtable.Table, error) {
 	node, err := s.Open(root)
 	if err != nil {
 		return Found{}, nil, &PathError{path, -1, err}
 	}
-	return s.follow(ctx, node, path, true)
+	return s.follow(ctx, node, path, true, tr)
 }
 
-func (s *Store) follow(ctx context.Context, node Node, path []string, list bool) (Found, *dirtable.Table, error) {
+func (s *Store) follow(ctx context.Context, node Node, path []string, list bool, tr *mutable.Trace) (Found, *dirtable.Table, error) {
 	if i := slices.Index(path, ""); i >= 0 {
 		return Found{}, nil, &PathError{path, i, ErrEmptyName}
 	}
-	expected := s.expect(ctx, node, path, list)
+	expected := s.expect(ctx, node, path, list, tr)
 	defer expected.stop()
 	found := Found{Node: node}
 	for i, name := range path {

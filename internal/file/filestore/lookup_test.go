@@ -80,7 +80,7 @@ func TestLookup(t *testing.T) {
 	file := r.put(strings.Repeat("file ", 100))
 	inner := r.mkdir(map[string]caps.Cap{"f": file, "e\u0301": file})
 	root := r.mkdir(map[string]caps.Cap{"d": inner.Cap(), "f": file})
-	lookup := func(path ...string) (Found, error) { return r.store.Lookup(t.Context(), root.Cap(), path) }
+	lookup := func(path ...string) (Found, error) { return r.store.Lookup(t.Context(), root.Cap(), path, nil) }
 
 	found, err := lookup()
 	if err != nil || found.Node.Cap() != caps.Cap(root.Cap()) || found.Parent != nil {
@@ -114,7 +114,7 @@ func TestLookup(t *testing.T) {
 			t.Errorf("a name is in %q", err)
 		}
 	}
-	if _, err := r.store.Lookup(t.Context(), file, []string{"x"}); !errors.Is(err, ErrNotDirectory) {
+	if _, err := r.store.Lookup(t.Context(), file, []string{"x"}, nil); !errors.Is(err, ErrNotDirectory) {
 		t.Errorf("below a file: %v", err)
 	}
 }
@@ -122,22 +122,22 @@ func TestLookup(t *testing.T) {
 func TestMkdirs(t *testing.T) {
 	r := newRig(t)
 	root := r.mkdir(map[string]caps.Cap{"f": r.parse(litText)})
-	a, err := r.store.Mkdirs(t.Context(), root, []string{"a"}, directory.CreateOptions{})
+	a, err := r.store.Mkdirs(t.Context(), root, []string{"a"}, directory.CreateOptions{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := r.store.Mkdirs(t.Context(), root, []string{"a", "b", "c"}, directory.CreateOptions{MDMF: true})
+	c, err := r.store.Mkdirs(t.Context(), root, []string{"a", "b", "c"}, directory.CreateOptions{MDMF: true}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, err := r.store.Mkdirs(t.Context(), root, []string{"a", "b", "c"}, directory.CreateOptions{})
+	again, err := r.store.Mkdirs(t.Context(), root, []string{"a", "b", "c"}, directory.CreateOptions{}, nil)
 	if err != nil || again.Cap() != c.Cap() || c.Cap().Kind() != "dir2-mdmf" {
 		t.Errorf("made again: %v, %v; %v", again, err, c)
 	}
-	if same, err := r.store.Mkdirs(t.Context(), root, nil, directory.CreateOptions{}); err != nil || same.Cap() != root.Cap() {
+	if same, err := r.store.Mkdirs(t.Context(), root, nil, directory.CreateOptions{}, nil); err != nil || same.Cap() != root.Cap() {
 		t.Errorf("no path: %v, %v", same, err)
 	}
-	found, err := r.store.Lookup(t.Context(), root.Cap(), []string{"a", "b", "c"})
+	found, err := r.store.Lookup(t.Context(), root.Cap(), []string{"a", "b", "c"}, nil)
 	if err != nil || found.Node.Cap() != caps.Cap(c.Cap()) || found.Parent.Cap().Kind() != "dir2" {
 		t.Errorf("%+v, %v", found, err)
 	}
@@ -146,15 +146,15 @@ func TestMkdirs(t *testing.T) {
 		t.Errorf("the link was made at %v, %v", at, err)
 	}
 	for _, path := range [][]string{{"f"}, {"f", "x"}} {
-		if _, err := r.store.Mkdirs(t.Context(), root, path, directory.CreateOptions{}); !errors.Is(err, ErrNotDirectory) {
+		if _, err := r.store.Mkdirs(t.Context(), root, path, directory.CreateOptions{}, nil); !errors.Is(err, ErrNotDirectory) {
 			t.Errorf("%q: %v", path, err)
 		}
 	}
 	readOnly, _ := caps.Read(a.Cap())
-	if _, err := r.store.Mkdirs(t.Context(), r.open(readOnly.(caps.Dir)), []string{"x"}, directory.CreateOptions{}); !errors.Is(err, caps.ErrNotWritable) {
+	if _, err := r.store.Mkdirs(t.Context(), r.open(readOnly.(caps.Dir)), []string{"x"}, directory.CreateOptions{}, nil); !errors.Is(err, caps.ErrNotWritable) {
 		t.Errorf("in a read-only directory: %v", err)
 	}
-	if _, err := r.store.Mkdirs(t.Context(), root, []string{"x", ""}, directory.CreateOptions{}); !errors.Is(err, ErrEmptyName) {
+	if _, err := r.store.Mkdirs(t.Context(), root, []string{"x", ""}, directory.CreateOptions{}, nil); !errors.Is(err, ErrEmptyName) {
 		t.Errorf("an empty name: %v", err)
 	}
 }
@@ -164,7 +164,7 @@ func TestLink(t *testing.T) {
 	root := r.mkdir(nil)
 	lit, chk := r.child(litText), r.child(chkText)
 	link := func(path string, c dirtable.Child, replace dirtable.Replace) (bool, error) {
-		return r.store.Link(t.Context(), root, strings.Split(path, "/"), c, nil, replace)
+		return r.store.Link(t.Context(), root, strings.Split(path, "/"), c, nil, replace, nil)
 	}
 	for _, tt := range []struct {
 		path     string

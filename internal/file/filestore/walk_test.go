@@ -43,10 +43,10 @@ func TestWalk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := root.Set(t.Context(), "future", future, nil, dirtable.Always); err != nil {
+	if _, err := root.Set(t.Context(), "future", future, nil, dirtable.Always, nil); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := deep.Set(t.Context(), "up", directory.ChildOf(root.Cap()), nil, dirtable.Always); err != nil {
+	if _, err := deep.Set(t.Context(), "up", directory.ChildOf(root.Cap()), nil, dirtable.Always, nil); err != nil {
 		t.Fatal(err)
 	}
 	got, err := r.paths(root)
