@@ -50,11 +50,14 @@ func colon(reason string) string {
 
 // barred says in a listing that a child is prohibited; "": it is not.
 func (h *Handler) barred(c caps.Cap) string {
-	e := translateProhibited(h.c.Blacklist.Check(c))
-	if e == nil {
-		return ""
+	err := h.c.Blacklist.Check(c)
+	if e, ok := errors.AsType[*blacklist.ProhibitedError](err); ok {
+		return strings.TrimSuffix("prohibited"+colon(clean(e.Reason)), ".")
 	}
-	return strings.ToLower(e.text[:1]) + e.text[1:]
+	if err != nil {
+		return "not handed out now"
+	}
+	return ""
 }
 
 // logProhibited notes that something prohibited was asked for.

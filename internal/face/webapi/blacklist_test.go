@@ -152,9 +152,9 @@ func TestBlacklistPages(t *testing.T) {
 	root := g.mkdir(t)
 	_, file := g.do(t, g.request(t, t.Context(), "PUT", "/uri/"+root+"/file", strings.NewReader(string(pattern(500)))))
 	bar(file)
-	const no = "ccess Prohibited: a &lt;b&gt;judge&lt;/b&gt; said so"
-	g.expect(t, "GET", "/uri/"+root+"/", "", "text/html", 200, no)
+	const no = "rohibited: a &lt;b&gt;judge&lt;/b&gt; said so"
+	g.expect(t, "GET", "/uri/"+root+"/", "", "text/html", 200, "<td>p"+no)
 	g.expect(t, "GET", "/uri/"+root+"/file", "", "text/html", 403, no)
 	g.expect(t, "GET", "/uri/"+file+"?t=info", "", "text/html", 200, no)
-	g.expect(t, "POST", "/uri/"+file+"?t=check", "", "text/html", 200, "No server was asked.</b> Not checked: A"+no)
+	g.expect(t, "POST", "/uri/"+file+"?t=check", "", "text/html", 200, "No server was asked.</b> Not checked: Access P"+no)
 }
