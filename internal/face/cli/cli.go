@@ -155,6 +155,9 @@ func (a *app) report(err error) int {
 		}
 	}
 	fmt.Fprintf(a.Stderr, "tahoe: %s\n", harmless(err.Error()))
+	if hint == hintStart && a.dir != "" {
+		hint = strings.Replace(hint, "tahoe start,", "tahoe start "+shellWord(a.dir)+",", 1) + " " + shellWord(a.dir)
+	}
 	if hint != "" {
 		fmt.Fprintf(a.Stderr, "  %s\n", harmless(hint))
 	}

@@ -191,13 +191,20 @@ func (c *copying) showPlan(jobs []*job, made int) error {
 		r.Bytes += max(0, j.from.size) * int64(ones(!j.linked()))
 		r.Linked += ones(j.linked())
 	}
-	if c.f.store.json {
-		return c.printJSON(r)
+	left := c.meter.failures()
+	if r.Failed = left; c.f.store.json {
+		if err := c.printJSON(r); err != nil || len(left) == 0 {
+			return err
+		}
+		return &exitError{Code: exitFailed} // the list says what
 	}
 	for _, j := range jobs {
 		fmt.Fprintf(c.Stdout, "%s %s → %s\n", pad(j.verb(), 5, false), j.from.shown, j.to)
 	}
 	fmt.Fprintf(c.Stdout, "would copy %s in %s, and make %s\n", plural(len(jobs), "file"), sizeWords(r.Bytes), plural(made, "directory"))
+	if len(left) > 0 {
+		return fail("", "%s would not be copied", plural(len(left), "thing"))
+	}
 	return nil
 }
 

@@ -82,6 +82,10 @@ func noNode(dir string) error {
 	return fail("name the node's directory with -d DIR, or make a node with `tahoe create-client`", "%s is not a node directory", dir)
 }
 
+// hintStart is what to do about a gateway that does not answer; with -d the
+// directory is added.
+const hintStart = "is the node running? start it with: tahoe start, or in the foreground with: tahoe run"
+
 // storeError explains what a gateway said, or that it said nothing. code is
 // for a gateway that is not there.
 func storeError(what string, err error, code int) error {
@@ -96,7 +100,7 @@ func storeError(what string, err error, code int) error {
 		return &exitError{Code: exitFailed, Msg: refused.Error(), Hint: "commands talk to a node on this machine; one elsewhere can be had here with: ssh -L 3456:localhost:3456 HOST"}
 	}
 	if _, ok := errors.AsType[*webclient.UnreachableError](err); ok {
-		return &exitError{Code: code, Msg: err.Error(), Hint: "is the node running? start it with: tahoe start, or in the foreground with: tahoe run"}
+		return &exitError{Code: code, Msg: err.Error(), Hint: hintStart}
 	}
 	if errors.Is(err, context.Canceled) {
 		return &exitError{Code: exitInterrupted, Msg: "interrupted"}

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -127,9 +128,36 @@ func TestCpLongNames(t *testing.T) {
 	if err := os.MkdirAll("out", 0o700); err != nil {
 		t.Fatal(err)
 	}
+	w.run(1, "cp", "-n", "-r", "@dir.cap", "out")
+	w.says(w.err, "2 things would not be copied")
+	w.run(1, "cp", "-n", "-r", "--json", "@dir.cap", "out")
+	w.says(w.out, `"failed":["@dir.cap/xxxx`)
 	w.run(1, "cp", "-r", "@dir.cap", "out")
 	w.says(w.err, "2 files copied, 2 not")
 	if got := w.read("out/good") + w.read("out/taken/in"); got != "34" {
 		t.Errorf("copied: %q", got)
 	}
+}
+
+func TestBrowser(t *testing.T) {
+	for value, want := range map[string]string{
+		"none-such":                   "none-such URL",
+		"none-such:true":              "true URL",
+		"true -P private:none-such":   "true -P private URL",
+		"none-such:true --url %s --x": "true --url URL --x",
+		"::true":                      "true URL",
+	} {
+		a := &app{Env: Env{Getenv: func(string) string { return strings.ReplaceAll(value, ":", string(os.PathListSeparator)) }}}
+		if got := strings.Join(a.browser("URL"), " "); got != want && runtime.GOOS != "windows" {
+			t.Errorf("BROWSER=%q: %q, want %q", value, got, want)
+		}
+	}
+}
+
+// What to do about a node that does not run names the node.
+func TestHintNamesNode(t *testing.T) {
+	w := newWorld(t)
+	os.WriteFile(filepath.Join(w.node, "node.url"), []byte("http://127.0.0.1:1/\n"), 0o644)
+	w.run(2, "ls", "URI:LIT:nbswy3dp")
+	w.says(w.err, "tahoe start "+w.node+", or in the foreground with: tahoe run "+w.node)
 }

@@ -4,7 +4,10 @@ import (
 	"context"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"runtime"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -68,10 +71,27 @@ func (a *app) webopen(ctx context.Context, word string, info, show bool, f *stor
 	return nil
 }
 
-// browser is the command that opens an address.
+// browser is the command that opens an address. $BROWSER may have several, of
+// which the first that is there is taken, with options, and %s for the address.
 func (a *app) browser(url string) []string {
-	if b := a.Getenv("BROWSER"); b != "" {
-		return []string{b, url}
+	list := filepath.SplitList(a.Getenv("BROWSER"))
+	for i, command := range list {
+		words := strings.Fields(command)
+		if len(words) == 0 {
+			continue
+		}
+		if _, err := exec.LookPath(words[0]); err != nil && i < len(list)-1 {
+			continue
+		}
+		if !slices.Contains(words, "%s") {
+			return append(words, url)
+		}
+		for i, w := range words {
+			if w == "%s" {
+				words[i] = url
+			}
+		}
+		return words
 	}
 	switch runtime.GOOS {
 	case "windows":

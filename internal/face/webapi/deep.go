@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/dustin/go-humanize"
 
@@ -70,7 +71,11 @@ type deepWork struct {
 	items      []manifestItem // of a manifest, as what follows
 	verifycaps map[string]struct{}
 	indexes    map[string]struct{}
+
+	listed atomic.Int64 // items
 }
+
+func (w *deepWork) weight() int64 { return w.listed.Load() }
 
 type manifestItem struct {
 	path []string
@@ -100,6 +105,7 @@ func (w *deepWork) visit(it filestore.Item) error {
 	}
 	c := it.Cap()
 	w.items = append(w.items, manifestItem{it.Path, reveal(c)})
+	w.listed.Add(1)
 	if c == nil {
 		return nil
 	}

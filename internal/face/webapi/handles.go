@@ -31,6 +31,12 @@ type work interface {
 	show(q *request, hd *handle, output string) error
 }
 
+// weighty is work that remembers objects. Results of more than maxManifest of
+// them together are not kept.
+type weighty interface {
+	weight() int64 // objects; it does not block
+}
+
 // parted is work that has a result for each object: at /operations/HANDLE/SI.
 type parted interface {
 	showPart(q *request, si string) error
@@ -85,7 +91,9 @@ func (hs *handles) begin(ctx context.Context, name string, w work, retain time.D
 	if old := hs.all[name]; old != nil {
 		hs.drop(old)
 	}
-	if len(hs.all) >= maxHandles && !hs.dropOldest() {
+	for hs.kept() > maxManifest && hs.dropOldest(true) {
+	}
+	if len(hs.all) >= maxHandles && !hs.dropOldest(false) {
 		cancel()
 		return errorf(http.StatusServiceUnavailable, "%d operations are running already. Wait for one to end, or cancel one.", maxHandles)
 	}
@@ -135,12 +143,30 @@ func (hs *handles) drop(hd *handle) {
 	}
 }
 
-// dropOldest makes room by forgetting the oldest that has ended, if any has.
-// hs.mu is held.
-func (hs *handles) dropOldest() bool {
+// weight is how many objects a handle remembers.
+func (hd *handle) weight() int64 {
+	if w, ok := hd.work.(weighty); ok {
+		return w.weight()
+	}
+	return 0
+}
+
+// kept is how many objects are remembered by what has ended. hs.mu is held.
+func (hs *handles) kept() (objects int64) {
+	for _, hd := range hs.all {
+		if hd.finished() {
+			objects += hd.weight()
+		}
+	}
+	return objects
+}
+
+// dropOldest makes room by forgetting the oldest that has ended, if any has;
+// heavy: of those that remember objects. hs.mu is held.
+func (hs *handles) dropOldest(heavy bool) bool {
 	var oldest *handle
 	for _, hd := range hs.all {
-		if hd.finished() && (oldest == nil || hd.began.Before(oldest.began)) {
+		if hd.finished() && (!heavy || hd.weight() > 0) && (oldest == nil || hd.began.Before(oldest.began)) {
 			oldest = hd
 		}
 	}

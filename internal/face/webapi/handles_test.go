@@ -17,10 +17,13 @@ import (
 type testWork struct {
 	ended  chan error
 	cancel chan struct{} // closed when it was cancelled
+	heavy  int64
 }
 
+func (w *testWork) weight() int64 { return w.heavy }
+
 func newTestWork() *testWork {
-	return &testWork{make(chan error, 1), make(chan struct{})}
+	return &testWork{ended: make(chan error, 1), cancel: make(chan struct{})}
 }
 
 func (w *testWork) run(ctx context.Context) error {
@@ -280,6 +283,35 @@ func TestHandlesStop(t *testing.T) {
 		<-w.cancel
 		if err := g.h.handles.begin(t.Context(), "late", newTestWork(), 0); err == nil {
 			t.Error("an operation began after the gateway's end")
+		}
+	})
+}
+
+// Of long lists the oldest are forgotten first, and short results stay.
+func TestHandlesAreLight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t, 5, nil)
+		begin := func(name string, heavy int64) {
+			t.Helper()
+			w := newTestWork()
+			w.heavy = heavy
+			w.ended <- nil
+			if err := g.h.handles.begin(t.Context(), name, w, 0); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			time.Sleep(time.Second)
+		}
+		begin("short", 0)
+		begin("one", maxManifest/2)
+		begin("two", maxManifest/2)
+		begin("three", 1)
+		for _, name := range []string{"short", "one", "two", "three"} {
+			g.ask(t, "GET", "/operations/"+name+"?output=text", 200)
+		}
+		begin("four", 0)
+		for name, status := range map[string]int{"short": 200, "one": 404, "two": 200, "three": 200, "four": 200} {
+			g.ask(t, "GET", "/operations/"+name+"?output=text", status)
 		}
 	})
 }
