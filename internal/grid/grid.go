@@ -25,6 +25,7 @@ import (
 	"time"
 
 	"tahoe-go/internal/codec/tagged"
+	"tahoe-go/internal/format/announce"
 	"tahoe-go/internal/network/netx"
 	"tahoe-go/internal/storage"
 )
@@ -37,6 +38,11 @@ type Config struct {
 	// ForceFoolscap keeps the HTTP protocol out of use ([client]
 	// force_foolscap).
 	ForceFoolscap bool
+	// Managers are the grid managers of whom one must vouch for a server that is
+	// to be given new shares. Without any, all servers are.
+	Managers []announce.Key
+	// Now is for the dates of certificates. nil: time.Now.
+	Now func() time.Time
 	// TCP is what carries addresses of the clear network on this node
 	// ([connections] tcp), for Status. "": netx.Direct.
 	TCP netx.Carrier
@@ -76,6 +82,9 @@ func New(c Config) *Grid {
 	setDefault(&c.RetryMin, 2*time.Second)
 	setDefault(&c.RetryMax, 5*time.Minute)
 	setDefault(&c.Idle, 10*time.Minute)
+	if c.Now == nil {
+		c.Now = time.Now
+	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
@@ -98,6 +107,7 @@ func (g *Grid) Close() {
 // Add makes a server known, or replaces what k.Source said of it before. It
 // returns at once; the first attempt to connect starts in the background.
 func (g *Grid) Add(k Known) {
+	k.certified = g.certifiedUntil(k)
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.ctx.Err() != nil {
@@ -165,8 +175,10 @@ func (g *Grid) notify() {
 }
 
 // ForUpload returns the connected servers in the order in which si's shares
-// look for a home.
-func (g *Grid) ForUpload(si storage.Index) []storage.Peer { return g.connected(si) }
+// look for a home, without those that get no new ones.
+func (g *Grid) ForUpload(si storage.Index) []storage.Peer {
+	return slices.DeleteFunc(g.connected(si), func(p storage.Peer) bool { return p.NoNewShares })
+}
 
 // ForRead returns the connected servers in the order in which si's shares are
 // most likely to be found.
@@ -178,10 +190,13 @@ func (g *Grid) connected(si storage.Index) []storage.Peer {
 		peer storage.Peer
 	}
 	var rs []ranked
+	now := g.c.Now()
 	g.mu.Lock()
 	for _, s := range g.servers {
 		if s.peer != nil {
-			rs = append(rs, ranked{tagged.Permutation(si, s.known.Seed), *s.peer})
+			p := *s.peer
+			p.NoNewShares = s.known.barred(&g.c, now) != ""
+			rs = append(rs, ranked{tagged.Permutation(si, s.known.Seed), p})
 		}
 	}
 	g.mu.Unlock()
@@ -206,12 +221,19 @@ func cmpOr(c int, a, b string) int {
 // been tried, or ctx ends; it reports how many are connected. An operation
 // right after the node's start waits here instead of failing for want of
 // servers that are about to answer.
-func (g *Grid) Wait(ctx context.Context, want int) int {
+func (g *Grid) Wait(ctx context.Context, want int) int { return g.wait(ctx, want, false) }
+
+// WaitToStore is Wait for servers that may be given new shares.
+func (g *Grid) WaitToStore(ctx context.Context, want int) int { return g.wait(ctx, want, true) }
+
+func (g *Grid) wait(ctx context.Context, want int, toStore bool) int {
 	for {
+		now := g.c.Now()
 		g.mu.Lock()
 		connected, untried := 0, 0
 		for _, s := range g.servers {
 			switch {
+			case toStore && s.known.barred(&g.c, now) != "":
 			case s.peer != nil:
 				connected++
 			case !s.tried:

@@ -27,6 +27,8 @@ type Known struct {
 	FURL      furl.FURL   // of Foolscap; zero: it is not reached that way
 	Via       Via         // what is to carry connections to it
 	Seqnum    int64       // of the announcement; 0: none
+	// Certs are grid managers' words about it, unchecked.
+	Certs []announce.Certificate
 
 	// Source is where we know it from, for people: "servers.yaml" or an
 	// introducer's petname. Each source has a say of its own.
@@ -37,7 +39,8 @@ type Known struct {
 	// Left says what of an announcement was left out, and why.
 	Left []error
 
-	heard time.Time
+	heard     time.Time
+	certified time.Time // until when Config.Managers vouch for it
 }
 
 // FromAnnouncement is what an announcement, or an entry of servers.yaml in
@@ -45,7 +48,7 @@ type Known struct {
 func FromAnnouncement(a announce.Server, source string) Known {
 	k := Known{
 		ID: a.ID, Name: a.Nickname, Version: a.Version, Seed: a.Seed, LeaseSeed: LeaseSeed(a.FURL), NURLs: a.AllNURLs(), FURL: a.FURL,
-		Seqnum: a.Seqnum, Source: source, Left: a.Dropped,
+		Seqnum: a.Seqnum, Certs: a.GridManagerCerts, Source: source, Left: a.Dropped,
 	}
 	return k
 }

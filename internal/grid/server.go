@@ -35,6 +35,7 @@ type Status struct {
 	Since       time.Time // of State
 	Reason      string    // why it is not connected
 	GBS         string    // why Foolscap is used and not the HTTP protocol
+	Barred      string    // why it is given no new shares; "": it is
 	RetryAt     time.Time // zero: now, or not waiting
 	Version     storage.Version
 	Announced   string // version of its program, as announced
@@ -42,13 +43,14 @@ type Status struct {
 
 // Status of every known server, sorted by name, then ID.
 func (g *Grid) Status() []Status {
+	now := g.c.Now()
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	out := make([]Status, 0, len(g.servers))
 	for _, s := range g.servers {
 		st := s.status
 		st.ID, st.Name, st.Source, st.Announced, st.TubID = s.known.ID, s.known.Name, s.known.Source, s.known.Version, s.known.FURL.TubID
-		st.Sources = sources(s.from, s.known)
+		st.Sources, st.Barred = sources(s.from, s.known), s.known.barred(&g.c, now)
 		out = append(out, st)
 	}
 	slices.SortFunc(out, func(a, b Status) int { return cmp.Or(cmp.Compare(a.Name, b.Name), cmp.Compare(a.ID, b.ID)) })

@@ -132,5 +132,8 @@ type Peer struct {
 	Name      string   // nickname for people; may be empty, is not trusted
 	Seed      []byte   // permutation seed
 	LeaseSeed [20]byte // tub id: lease secrets are derived per server from it
-	Server    Server
+	// NoNewShares says that it is given no share that it does not hold already:
+	// no grid manager vouches for it.
+	NoNewShares bool
+	Server      Server
 }

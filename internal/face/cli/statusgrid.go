@@ -84,6 +84,9 @@ func (a *app) showWhy(servers []webclient.Server) {
 			}
 			fmt.Fprintf(a.Stdout, "    %s%s: %s\n", src.Name, number, src.Why)
 		}
+		if s.WhyNoNewShares != "" {
+			fmt.Fprintf(a.Stdout, "    and is given no new shares: %s\n", s.WhyNoNewShares)
+		}
 		if s.WhyFoolscap != "" {
 			fmt.Fprintf(a.Stdout, "    and reached by Foolscap, not the HTTP protocol: %s\n", s.WhyFoolscap)
 		}

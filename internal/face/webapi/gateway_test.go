@@ -75,6 +75,8 @@ func (g *testGrid) Status() []grid.Status {
 	return slices.Clone(g.status)
 }
 
+func (g *testGrid) WaitToStore(ctx context.Context, want int) int { return g.Wait(ctx, want) }
+
 func (g *testGrid) Wait(_ context.Context, want int) int {
 	g.mu.Lock()
 	g.waits = append(g.waits, want)

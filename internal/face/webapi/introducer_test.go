@@ -225,3 +225,34 @@ func TestIntroducerPageHostile(t *testing.T) {
 		}
 	}
 }
+
+// A server that no grid manager vouches for does not make the gateway ready,
+// and the pages say why. A source by hand that is called as an introducer is no
+// matter of trust.
+func TestWelcomeShowsGridManagers(t *testing.T) {
+	g := newGateway(t, 2, func(c *Config) { c.Introducers, c.Happy = introduced, 2 })
+	g.grid.mu.Lock()
+	g.grid.status[0].Barred = "its certificate has expired"
+	g.grid.status[0].Sources = []grid.SourceStatus{{Name: "default", Static: true, Used: true, Why: "used"}}
+	g.grid.mu.Unlock()
+	_, body := g.do(t, g.request(t, t.Context(), "GET", "/", nil))
+	for _, want := range []string{"no new shares: its certificate has expired", "2 of 2 storage servers connected, of which 1 get no new shares, as no grid manager vouches for them; 2 are needed"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("no %q in %s", want, body)
+		}
+	}
+	if strings.Contains(body, "trusted: ") {
+		t.Error("what was entered by hand is trusted because an introducer said it")
+	}
+	_, body = g.do(t, g.request(t, t.Context(), "GET", "/?t=json", nil))
+	var w struct {
+		Ready   bool
+		Servers []map[string]any
+	}
+	if err := json.Unmarshal([]byte(body), &w); err != nil {
+		t.Fatal(err)
+	}
+	if w.Ready || w.Servers[0]["why_no_new_shares"] != "its certificate has expired" || w.Servers[1]["why_no_new_shares"] != "" {
+		t.Errorf("%+v", w)
+	}
+}

@@ -94,6 +94,7 @@ type overview struct {
 	Introduced                int // introducers that are connected
 	Servers                   []serverView
 	Connected                 int
+	ToStore                   int // of them that may be given new shares
 	K, Happy, N               int
 	MaxSize                   int64 // of an upload; 0: no limit
 	Now                       time.Time
@@ -110,7 +111,8 @@ func (h *Handler) overview() overview {
 			o.Introduced++
 		}
 	}
-	o.Ready = o.Connected >= max(1, o.Happy)
+	o.ToStore = connected(slices.DeleteFunc(slices.Clone(o.Servers), serverView.barred))
+	o.Ready = o.ToStore >= max(1, o.Happy)
 	o.Summary = o.summarise()
 	return o
 }
@@ -130,6 +132,9 @@ func (h *Handler) ladder() []Rung {
 
 func (o *overview) summarise() string {
 	of := fmt.Sprintf("%d of %d storage servers connected", o.Connected, len(o.Servers))
+	if o.ToStore < o.Connected {
+		of += fmt.Sprintf(", of which %d get no new shares, as no grid manager vouches for them", o.Connected-o.ToStore)
+	}
 	stop := hindrance(o.Ladder)
 	switch {
 	case len(o.Servers) == 0 && len(o.Introducers) == 0:

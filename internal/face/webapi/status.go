@@ -78,7 +78,7 @@ func (h *Handler) welcomeJSON() any {
 
 			"state": s.State, "address": s.Address, "protocol": s.Protocol, "source": s.Source,
 			"reason": s.Reason, "since": timeOrNull(s.Since), "retry_at": timeOrNull(s.RetryAt),
-			"why_foolscap": s.GBS, "tub_id": s.TubID, "announced_version": orNull(s.Announced, s.Announced != ""), "sources": s.sourcesJSON(),
+			"why_foolscap": s.GBS, "why_no_new_shares": s.Barred, "tub_id": s.TubID, "announced_version": orNull(s.Announced, s.Announced != ""), "sources": s.sourcesJSON(),
 		})
 	}
 	return map[string]any{
@@ -109,6 +109,9 @@ func (s serverView) sourcesJSON() []map[string]any {
 	}
 	return out
 }
+
+// barred reports whether it is given no new shares.
+func (s serverView) barred() bool { return s.Barred != "" }
 
 // Words say how the connection stands, in a line.
 func (s serverView) Words() string {

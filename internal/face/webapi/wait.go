@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 )
 
@@ -17,10 +18,10 @@ const patience = 10 * time.Second
 func (h *Handler) waitToStore(ctx context.Context, op *operation) {
 	short, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	if h.c.Grid.Wait(short, h.c.N) >= h.c.Happy || h.c.Grid.Wait(ctx, h.c.Happy) >= h.c.Happy {
+	if h.c.Grid.WaitToStore(short, h.c.N) >= h.c.Happy || h.c.Grid.WaitToStore(ctx, h.c.Happy) >= h.c.Happy {
 		return
 	}
-	h.outwait(ctx, op, h.c.Happy)
+	h.outwait(ctx, op, h.c.Happy, true)
 }
 
 // waitToRead waits, after a try with some servers found too few shares, for
@@ -29,19 +30,23 @@ func (h *Handler) waitToRead(ctx context.Context, op *operation, k, had int) boo
 	if h.c.Grid.Wait(ctx, math.MaxInt) > had {
 		return true
 	}
-	return had < k && h.outwait(ctx, op, had+1) > had
+	return had < k && h.outwait(ctx, op, had+1, false) > had
 }
 
 // outwait has the servers that were tried in vain tried again, and waits until
 // want are connected or the time for an outage is over. It returns how many
-// are. Where so many are not even known, it does not wait.
-func (h *Handler) outwait(ctx context.Context, op *operation, want int) int {
+// are. Where so many are not even known, it does not wait. To store, only those
+// count that may be given new shares.
+func (h *Handler) outwait(ctx context.Context, op *operation, want int, toStore bool) int {
 	ctx, cancel := context.WithTimeout(ctx, h.c.Outage)
 	defer cancel()
 	h.c.Grid.Retry()
 	for {
 		changed := h.c.Grid.Watch()
 		servers := h.servers()
+		if toStore {
+			servers = slices.DeleteFunc(servers, serverView.barred)
+		}
 		n := connected(servers)
 		if n >= want || len(servers) < want {
 			return n

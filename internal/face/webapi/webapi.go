@@ -48,6 +48,8 @@ type Grid interface {
 	// Wait returns once want servers are connected or every known server
 	// has been tried, and how many are connected.
 	Wait(ctx context.Context, want int) int
+	// WaitToStore is Wait for servers that may be given new shares.
+	WaitToStore(ctx context.Context, want int) int
 	// Retry tries those that are not connected now, not when their time comes.
 	Retry()
 	// Watch returns a channel that is closed when a server's state changes.

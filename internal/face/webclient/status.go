@@ -127,7 +127,8 @@ type Server struct {
 	LastContact    *float64 `json:"last_received_data"`
 	Since          *float64 `json:"since"`
 	RetryAt        *float64 `json:"retry_at"`
-	WhyFoolscap    string   `json:"why_foolscap"` // and not the HTTP protocol
+	WhyFoolscap    string   `json:"why_foolscap"`      // and not the HTTP protocol
+	WhyNoNewShares string   `json:"why_no_new_shares"` // "": it is given some
 	TubID          string   `json:"tub_id"`
 	Sources        []struct {
 		Name   string   `json:"name"`

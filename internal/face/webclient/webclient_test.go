@@ -49,6 +49,7 @@ func (s *servers) ForUpload(storage.Index) []storage.Peer {
 }
 func (s *servers) ForRead(storage.Index) []storage.Peer { return s.ForUpload(storage.Index{}) }
 func (s *servers) Wait(context.Context, int) int        { return len(s.peers) }
+func (s *servers) WaitToStore(context.Context, int) int { return len(s.peers) }
 func (s *servers) Retry()                               {}
 func (s *servers) Watch() <-chan struct{}               { return nil }
 

@@ -15,8 +15,8 @@ var errSlow = errors.New("no answer while the other servers had answered")
 // errStalled is why a server that makes no progress is dropped.
 var errStalled = errors.New("no progress")
 
-// ErrNoServers: no storage server is connected.
-var ErrNoServers = errors.New("no storage server is connected")
+// ErrNoServers: no storage server is connected that may be given new shares.
+var ErrNoServers = errors.New("no storage server is connected that may be given new shares")
 
 // ServerReport is what became of one server in an operation. It is data for
 // people, complete enough to see who failed and why.

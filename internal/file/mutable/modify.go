@@ -124,7 +124,7 @@ func (s *survey) rival(v ssk.Version) (rival ssk.Version, is bool) {
 // surveyToWrite asks every server, and again while most of them are lost.
 func (f *File) surveyToWrite(ctx context.Context, out *outage, tr *Trace) (*survey, error) {
 	for {
-		s := f.newSurvey(true, f.c.c.Servers.ForUpload(f.o.si), readHead, tr)
+		s := f.newSurvey(true, f.c.c.Servers.ForRead(f.o.si), readHead, tr)
 		if err := s.run(ctx); err != nil {
 			return s, err
 		}

@@ -36,8 +36,8 @@ import (
 // Servers hands out the servers that may be used now, in permuted order. The
 // slices are the caller's to keep.
 type Servers interface {
-	ForUpload(si storage.Index) []storage.Peer
-	ForRead(si storage.Index) []storage.Peer
+	ForUpload(si storage.Index) []storage.Peer // for a new file
+	ForRead(si storage.Index) []storage.Peer   // all; some may be given no new shares
 }
 
 // Config is how a node stores mutable files and fetches them.

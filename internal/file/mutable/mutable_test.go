@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"tahoe-go/internal/storage"
 	"tahoe-go/internal/storage/faultstore"
 )
 
@@ -193,5 +194,46 @@ func TestSlowServers(t *testing.T) {
 				time.Sleep(time.Minute)
 			}
 		})
+	}
+}
+
+// A server that no grid manager vouches for is given no share that it does not
+// hold; what it holds is kept up to date.
+func TestNoNewShares(t *testing.T) {
+	g := newGrid(t, 5)
+	c := newClient(t, g, 1, 5)
+	f := mustCreate(t, c, false, []byte("one"))
+	si := f.o.si
+	shareAt := func(server int) storage.ShareNum {
+		for num, at := range g.held(t, si) {
+			if _, ok := at[server]; ok {
+				return num
+			}
+		}
+		t.Fatalf("server %d holds nothing", server)
+		return 0
+	}
+	lost := shareAt(1)
+	g.stores[0].Delete(si, shareAt(0))
+	g.stores[1].Delete(si, lost)
+	g.peers[0].NoNewShares, g.peers[2].NoNewShares = true, true
+	again := mustOpen(t, newClient(t, g, 1, 5), *f.write) // which remembers nothing
+	if err := again.Overwrite(t.Context(), []byte("two"), nil); err != nil {
+		t.Fatal(err)
+	}
+	shares := 0
+	for num, at := range g.held(t, si) {
+		shares++
+		if _, ok := at[0]; ok {
+			t.Errorf("share %d is new at a server that gets none", num)
+		}
+		for server, seqnum := range at {
+			if seqnum != 2 {
+				t.Errorf("share %d on server %d is of version %d", num, server, seqnum)
+			}
+		}
+	}
+	if kept := shareAt(2); shares != 5 {
+		t.Errorf("%d shares; server 2 kept %d", shares, kept)
 	}
 }

@@ -186,7 +186,7 @@ func (p *publication) await() bool {
 			pause.Stop()
 			return false
 		}
-		if p.resend(c.c.Servers.ForUpload(p.f.o.si)); p.pending > 0 || len(p.lost) == 0 {
+		if p.resend(c.c.Servers.ForRead(p.f.o.si)); p.pending > 0 || len(p.lost) == 0 {
 			return true
 		}
 	}

@@ -111,7 +111,7 @@ var (
 // those that memory does not tell of, and again while most are lost.
 func (f *File) look(ctx context.Context, remember bool, out *outage, tr *Trace) (m *view, remembered bool, err error) {
 	for {
-		peers := f.c.c.Servers.ForUpload(f.o.si)
+		peers := f.c.c.Servers.ForRead(f.o.si) // what is held is kept up to date everywhere
 		since := time.Now()
 		unknown := peers
 		if remember {

@@ -93,11 +93,11 @@ func (p *publication) plan() map[string][]storage.ShareNum {
 }
 
 // room finds the server for one more share: that with fewest, the first of
-// them in permuted order.
+// them in permuted order that may be given any.
 func (p *publication) room(load map[string][]storage.ShareNum, num storage.ShareNum) (storage.Peer, bool) {
 	var fit []storage.Peer
 	for _, peer := range p.m.peers {
-		if _, has := p.homes[num][peer.ID]; !has && p.m.known[peer.ID] != nil && p.failed[peer.ID] == nil {
+		if _, has := p.homes[num][peer.ID]; !has && !peer.NoNewShares && p.m.known[peer.ID] != nil && p.failed[peer.ID] == nil {
 			fit = append(fit, peer)
 		}
 	}

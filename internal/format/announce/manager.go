@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"tahoe-go/internal/codec/base32"
@@ -114,13 +113,18 @@ func Certify(manager SigningKey, g Grant) (Certificate, error) {
 // Certified reports whether one of managers vouches for server at now by one
 // of certs. Without managers everybody is welcome.
 func Certified(managers []Key, certs []Certificate, server Key, now time.Time) bool {
-	if len(managers) == 0 {
-		return true
+	return len(managers) == 0 || CertifiedUntil(managers, certs, server).After(now)
+}
+
+// CertifiedUntil is until when, exclusively, one of managers vouches for server
+// by one of certs. It is zero if none does or ever did.
+func CertifiedUntil(managers []Key, certs []Certificate, server Key) (until time.Time) {
+	for _, c := range certs {
+		for _, m := range managers {
+			if g, err := c.Verify(m); err == nil && g.Server == server && g.Expires.After(until) {
+				until = g.Expires
+			}
+		}
 	}
-	return slices.ContainsFunc(certs, func(c Certificate) bool {
-		return slices.ContainsFunc(managers, func(m Key) bool {
-			g, err := c.Verify(m)
-			return err == nil && g.Server == server && g.Expires.After(now)
-		})
-	})
+	return until
 }

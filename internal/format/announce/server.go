@@ -22,18 +22,20 @@ const (
 	OnionNURLsField = "tahoe-go-onion-NURLs"
 )
 
+// CertificatesField is the name of the field with what grid managers say.
+const CertificatesField = "grid-manager-certificates"
+
 // Names of other fields that others read and write too.
 const (
-	keyFURL  = "anonymous-storage-FURL"
-	keySeed  = "permutation-seed-base32"
-	keyCerts = "grid-manager-certificates"
+	keyFURL = "anonymous-storage-FURL"
+	keySeed = "permutation-seed-base32"
 )
 
 // Bounds of a server's fields.
 const (
 	MaxNURLs = 64
+	MaxCerts = 64
 	maxSeed  = 1 << 10 // bytes
-	maxCerts = 64
 	maxID    = 200
 )
 
@@ -194,7 +196,7 @@ func (f fields) nurls(key string, dropped *[]error) ([]furl.NURL, error) {
 }
 
 func (f fields) certificates(dropped *[]error) ([]Certificate, error) {
-	list, err := f.list(keyCerts, maxCerts)
+	list, err := f.list(CertificatesField, MaxCerts)
 	if err != nil {
 		return nil, err
 	}
@@ -202,7 +204,7 @@ func (f fields) certificates(dropped *[]error) ([]Certificate, error) {
 	for i, raw := range list {
 		c, err := ParseCertificate(raw)
 		if err != nil {
-			*dropped = append(*dropped, fmt.Errorf("%s, entry %d: %w", keyCerts, i, err))
+			*dropped = append(*dropped, fmt.Errorf("%s, entry %d: %w", CertificatesField, i, err))
 			continue
 		}
 		certs = append(certs, c)

@@ -88,7 +88,7 @@ func TestSignDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := mustVerify(t, signed)
-	for _, key := range []string{NURLsField, OnionNURLsField, keyCerts} {
+	for _, key := range []string{NURLsField, OnionNURLsField, CertificatesField} {
 		if v, ok := a.Fields()[key]; ok {
 			t.Errorf("%s = %v, want none", key, v)
 		}

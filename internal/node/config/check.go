@@ -27,6 +27,7 @@ func (c *Config) check() {
 	c.checkSFTPD()
 	c.checkPrivate()
 	c.checkHandlers()
+	c.checkGridManagers()
 	c.checkLater()
 	c.problems.sort()
 	c.Warnings.sort()

@@ -4,6 +4,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"tahoe-go/internal/format/announce"
 	"tahoe-go/internal/format/furl"
 	"tahoe-go/internal/kit/redact"
 	"tahoe-go/internal/node/config/endpoint"
@@ -35,7 +36,9 @@ type Config struct {
 	SFTPD       SFTPD
 
 	GridManagers     map[string]string            // petname → pub-v0-…
+	Managers         []announce.Key               // these keys
 	GridCertificates map[string]string            // name → path
+	Certificates     []announce.Certificate       // what is in these files, if it is to be announced
 	Plugins          map[string]map[string]string // section storage{server,client}.plugins.NAME → its keys
 
 	Introducers []Introducer // private/introducers.yaml and [client] introducer.furl
@@ -175,7 +178,7 @@ func (c *Config) TorOnly() bool {
 
 // Offer is how the storage server presents itself at these places.
 func (c *Config) Offer(hints []furl.Hint) Offer {
-	return Offer{Nickname: c.Node.Nickname, Hints: hints, NoHTTP: c.Storage.ForceFoolscap, OnionNURLs: c.Storage.OnionNURLs}
+	return Offer{Nickname: c.Node.Nickname, Hints: hints, NoHTTP: c.Storage.ForceFoolscap, OnionNURLs: c.Storage.OnionNURLs, Certificates: c.Certificates}
 }
 
 // Private returns the path of a file in the private folder.

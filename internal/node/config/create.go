@@ -266,6 +266,7 @@ type Offer struct {
 	// NoHTTP: Foolscap is all it speaks. OnionNURLs: NURLs of onion services
 	// stand among the others, where the Python program sees them.
 	NoHTTP, OnionNURLs bool
+	Certificates       []announce.Certificate // of grid managers
 }
 
 // EnsureServer makes or reads what a storage server announces: its fURL with
@@ -280,7 +281,7 @@ func EnsureServer(dir string, id Identity, cert tubcert.Cert, o Offer) (Server, 
 	if err != nil {
 		return Server{}, err
 	}
-	s := Server{Server: announce.Server{ID: id.ServerID, Nickname: o.Nickname, Version: version.Application, FURL: f, Seed: seed}}
+	s := Server{Server: announce.Server{ID: id.ServerID, Nickname: o.Nickname, Version: version.Application, FURL: f, Seed: seed, GridManagerCerts: o.Certificates}}
 	if !o.NoHTTP {
 		for _, n := range f.NURLs(cert.SPKI()) {
 			if n.Tor && !o.OnionNURLs {

@@ -33,8 +33,8 @@ keys that it does not know are marked.
 const docTail = `
 ## Sections with names of your own
 
-- ` + "`[grid_managers]`" + `: ` + "`NAME = pub-v0-…`" + `, whom to trust about which servers to use; not supported yet.
-- ` + "`[grid_manager_certificates]`" + `: ` + "`NAME = path`" + `, certificates of this server; not supported yet.
+- ` + "`[grid_managers]`" + `: ` + "`NAME = pub-v0-…`" + `, grid managers. With any, new shares are given only to servers that show a certificate of one of them that has not expired; all servers are read from, and mutable shares are kept up to date where they are.
+- ` + "`[grid_manager_certificates]`" + `: ` + "`NAME = path`" + `, files of certificates that grid managers have given this server, to be announced if ` + "`[storage] grid_management`" + ` is on.
 - ` + "`[storageserver.plugins.NAME]`, `[storageclient.plugins.NAME]`" + `: handed to plugins; not supported yet.
 
 ## Introducers

@@ -40,6 +40,13 @@ func (s Server) Entry() []byte {
 		}
 		ann.Content = append(ann.Content, text(l.key), list)
 	}
+	if len(s.GridManagerCerts) > 0 {
+		list := &yaml.Node{Kind: yaml.SequenceNode}
+		for _, c := range s.GridManagerCerts {
+			list.Content = append(list.Content, mapping("certificate", text(c.Text), "signature", text(base32.Encode(c.Signature[:]))))
+		}
+		ann.Content = append(ann.Content, text(announce.CertificatesField), list)
+	}
 	return marshal(mapping("storage", mapping(s.ID, mapping("ann", ann))))
 }
 

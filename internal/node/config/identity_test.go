@@ -2,18 +2,22 @@ package config_test
 
 import (
 	"bytes"
+	"crypto/rand"
 	"fmt"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"tahoe-go/internal/codec/base32"
+	"tahoe-go/internal/format/announce"
 	"tahoe-go/internal/format/furl"
 	"tahoe-go/internal/kit/redact"
 	"tahoe-go/internal/node/config"
@@ -29,6 +33,28 @@ func read(t *testing.T, dir, name string) string {
 }
 
 // A directory that the reference left: the files and their forms are its.
+// The entry of a server has the certificates that it announces, in the form in
+// which the Python program reads them.
+func TestEntryWithCertificates(t *testing.T) {
+	manager, err := announce.NewSigningKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert, err := announce.Certify(manager, announce.Grant{Server: manager.Key(), Expires: time.Unix(2e9, 0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := furl.ParseFURL("pb://upxcvcgnomhunstekcj7dstmm665jkki@tcp:example.org:4567/swissnum")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := config.Server{Server: announce.Server{ID: manager.Key().String(), FURL: f, Seed: []byte("seed"), GridManagerCerts: []announce.Certificate{cert, cert}}}
+	back, warnings, err := config.ParseServers(s.Entry())
+	if err != nil || len(warnings) > 0 || len(back) != 1 || !slices.Equal(back[0].GridManagerCerts, s.GridManagerCerts) {
+		t.Errorf("%s reads as %+v, %v, %v", s.Entry(), back, warnings, err)
+	}
+}
+
 func TestIdentityOfTheReference(t *testing.T) {
 	dir := t.TempDir()
 	secret := strings.Repeat("secret", 6)[:32]

@@ -134,7 +134,7 @@ var keys = []Key{
 	{"storage", "expire.mutable", "true", "Whether mutable shares may expire.",
 		func(c *Config) value { return boolValue{&c.Storage.Expire.Mutable} }},
 	{"storage", "plugins", "", "Storage server plugins; not supported yet.", func(c *Config) value { return listValue{&c.Storage.Plugins} }},
-	{"storage", "grid_management", "false", "Announce the certificates of `[grid_manager_certificates]`; not supported yet.",
+	{"storage", "grid_management", "false", "Announce the certificates of `[grid_manager_certificates]`.",
 		func(c *Config) value { return boolValue{&c.Storage.GridManaged} }},
 	{"storage", "force_foolscap", "false", "Offer Foolscap only, not the HTTP storage protocol.",
 		func(c *Config) value { return boolValue{&c.Storage.ForceFoolscap} }},

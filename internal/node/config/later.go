@@ -28,8 +28,6 @@ func (c *Config) checkLater() {
 		{"storage", "plugins", len(c.Storage.Plugins) > 0, "storage plugins"},
 		{"storage", "anonymous", c.Storage.Enabled && !c.Storage.Anonymous, "a storage server that only plugins reach"},
 		{"storage", "expire.enabled", c.Storage.Expire.Enabled, "deleting expired shares"},
-		{"storage", "grid_management", c.Storage.GridManaged, "announcing grid manager certificates"},
-		{gridManagers, "", len(c.GridManagers) > 0, "grid managers"},
 	} {
 		if row.on {
 			c.later(c.place(row.section, row.key), row.what)

@@ -118,8 +118,8 @@ func parseServer(id string, entry *yaml.Node) (Server, error) {
 	return s, nil
 }
 
-// fields are what is known by name in an announcement: texts, and lists of
-// texts, which may be written as sets. People write without quotes what YAML
+// fields are what is known by name in an announcement: texts, lists of texts,
+// which may be written as sets, and lists of mappings to texts. People write without quotes what YAML
 // takes for a number or a date; it is a text all the same.
 func fields(ann *yaml.Node) map[string]any {
 	m := map[string]any{}
@@ -132,8 +132,11 @@ func fields(ann *yaml.Node) map[string]any {
 		case yaml.SequenceNode:
 			list := []any{}
 			for _, e := range v.Content {
-				if e.Kind == yaml.ScalarNode {
+				switch e.Kind {
+				case yaml.ScalarNode:
 					list = append(list, e.Value)
+				case yaml.MappingNode: // a certificate
+					list = append(list, texts(e))
 				}
 			}
 			m[k.Value] = list
@@ -148,4 +151,15 @@ func fields(ann *yaml.Node) map[string]any {
 		}
 	}
 	return m
+}
+
+// texts are those of a mapping's values that are texts.
+func texts(m *yaml.Node) map[string]any {
+	out := map[string]any{}
+	for k, v := range pairs(m) {
+		if v.Kind == yaml.ScalarNode && v.Tag != "!!null" {
+			out[k.Value] = v.Value
+		}
+	}
+	return out
 }

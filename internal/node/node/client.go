@@ -23,7 +23,7 @@ func (n *Node) startClient(context.Context) error {
 	log := n.log.With("part", "grid")
 	pool := contact.New(contact.Config{Network: n.network, Direct: direct, Limits: n.tubLimits(), Log: log})
 	n.grid = grid.New(grid.Config{
-		Open: pool.Open, TCP: netx.Carrier(n.cfg.Connections.TCP), ForceFoolscap: n.cfg.Client.ForceFoolscap, Log: log,
+		Open: pool.Open, TCP: netx.Carrier(n.cfg.Connections.TCP), ForceFoolscap: n.cfg.Client.ForceFoolscap, Managers: n.cfg.Managers, Log: log,
 	})
 	n.onClose(func() error { n.grid.Close(); return pool.Close() })
 	for _, s := range n.cfg.Servers {

@@ -3,6 +3,8 @@ package node
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
+	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -14,6 +16,7 @@ import (
 
 	"tahoe-go/internal/check/leakcheck"
 	"tahoe-go/internal/face/webclient"
+	"tahoe-go/internal/format/announce"
 	"tahoe-go/internal/format/furl"
 	"tahoe-go/internal/grid"
 	"tahoe-go/internal/grid/contact"
@@ -21,6 +24,7 @@ import (
 	"tahoe-go/internal/network/foolscap"
 	"tahoe-go/internal/network/netx"
 	"tahoe-go/internal/node/config"
+	"tahoe-go/internal/storage"
 	"tahoe-go/internal/storage/gbs"
 )
 
@@ -147,6 +151,57 @@ func TestGridByIntroducer(t *testing.T) {
 		if strings.Contains(log.String(), s) {
 			t.Errorf("a secret is in the log")
 		}
+	}
+}
+
+// A server announces the certificate that a grid manager has given it, and a
+// client stores new shares there and not at another.
+func TestGridManager(t *testing.T) {
+	leakcheck.Check(t)
+	manager, err := announce.NewSigningKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	intro := create(t, introducerNode)
+	start(t, intro, Options{})
+	for _, name := range []string{"ann", "bob"} {
+		dir := create(t, joining(t, intro, storageNode(name)))
+		if name == "ann" {
+			server, err := announce.ParsePublic(readFile(t, dir, "node.pubkey"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			cert, err := announce.Certify(manager, announce.Grant{Server: server, Expires: time.Now().Add(time.Hour)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, err := json.Marshal(cert)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(dir, "ann.cert"), text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			edit(t, dir, "[storage]\n", "[grid_manager_certificates]\nann = ann.cert\n[storage]\ngrid_management = true\n")
+		}
+		start(t, dir, Options{})
+	}
+	client := create(t, joining(t, intro, clientNode(1, 1, 2)))
+	edit(t, client, "[client]\n", "[grid_managers]\nmanager = "+manager.Key().Public()+"\n[client]\n")
+	n := start(t, client, Options{})
+	for _, s := range awaitServers(t, n, 2) {
+		if (s.Barred == "") != (s.Name == "ann") {
+			t.Errorf("%s gets no new shares because %q", s.Name, s.Barred)
+		}
+	}
+	transfer(t, client, bytes.Repeat([]byte("on paper "), 10_000))
+	for _, p := range n.grid.ForRead(storage.Index{}) {
+		if p.NoNewShares != (p.Name == "bob") {
+			t.Errorf("%s: NoNewShares is %t", p.Name, p.NoNewShares)
+		}
+	}
+	if p := n.grid.ForUpload(storage.Index{}); len(p) != 1 || p[0].Name != "ann" {
+		t.Errorf("new shares go to %v", p)
 	}
 }
 

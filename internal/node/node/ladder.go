@@ -47,14 +47,17 @@ func (n *Node) figures() (counters, gauges map[string]float64) {
 	}
 	if n.grid != nil {
 		servers := n.grid.Status()
-		connected := 0
+		connected, toStore := 0, 0
 		for _, s := range servers {
 			if s.State == grid.Connected {
 				connected++
+				if s.Barred == "" {
+					toStore++
+				}
 			}
 		}
 		gauges["grid.servers_known"], gauges["grid.servers_connected"] = float64(len(servers)), float64(connected)
-		yes("grid.ready", connected >= max(1, n.cfg.Client.Happy))
+		yes("grid.ready", toStore >= max(1, n.cfg.Client.Happy))
 	}
 	if r, _, _ := n.lock.look(); r.Name != "" {
 		yes("lockdown.holds", r.State == tor.OK)
@@ -111,22 +114,28 @@ func (s sayings) none() string {
 // store files. Introducers may tell of more.
 func serversRung(servers []grid.Status, happy int, introducers sayings) Rung {
 	r := Rung{Name: serversName, State: tor.OK}
-	connected, trying := 0, 0
+	connected, barred, trying := 0, 0, 0
 	for _, s := range servers {
 		switch s.State {
 		case grid.Connected:
 			connected++
+			if s.Barred != "" {
+				barred++
+			}
 		case grid.Connecting:
 			trying++
 		}
 	}
 	r.Text = fmt.Sprintf("storage servers: %d of %d connected", connected, len(servers))
+	if barred > 0 {
+		r.Text += fmt.Sprintf(", of which %d get no new shares: no grid manager vouches for them", barred)
+	}
 	switch {
 	case len(servers) == 0 && introducers.all > 0:
 		r.State, r.Text = tor.Waiting, "storage servers: none known yet; "+introducers.none()
 	case len(servers) == 0:
 		r.State, r.Text = tor.Failed, "storage servers: none known; add one with: tahoe add-server FILE"
-	case connected >= happy:
+	case connected-barred >= happy:
 	case trying > 0:
 		r.State = tor.Waiting
 	default:

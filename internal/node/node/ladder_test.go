@@ -78,6 +78,8 @@ func TestServersRung(t *testing.T) {
 		{is(grid.Connecting, grid.Connecting), sayings{}, tor.Waiting, "0 of 2 connected"},
 		{is(grid.Connected, grid.Connected, grid.Disconnected), sayings{}, tor.OK, "2 of 3 connected"},
 		{is(grid.Connected, grid.Connecting), sayings{}, tor.Waiting, "1 of 2 connected"},
+		{append(is(grid.Connected, grid.Connected), grid.Status{State: grid.Connected, Barred: "x"}), sayings{}, tor.OK, "3 of 3 connected, of which 1 get no new shares"},
+		{append(is(grid.Connected), grid.Status{State: grid.Connected, Barred: "x"}), sayings{}, tor.Failed, "vouches for them; to store files, 2 must be"},
 		{is(grid.Connected, grid.Disconnected), sayings{}, tor.Failed, "1 of 2 connected; to store files, 2 must be"},
 	} {
 		if r := serversRung(tt.servers, 2, tt.introducers); r.State != tt.state || !strings.Contains(r.Text, tt.text) {
