@@ -3,16 +3,20 @@ package cli
 import (
 	"crypto/rand"
 	"fmt"
+	"io"
+	"os"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"tahoe-go/internal/format/announce"
+	"tahoe-go/internal/node/config"
 )
 
 // adminCmd groups what those who run nodes seldom need.
 func (a *app) adminCmd() *cobra.Command {
-	c := &cobra.Command{Use: "admin", Short: "make signing keys", Args: cobra.NoArgs, RunE: a.needsCommand}
+	c := &cobra.Command{Use: "admin", Short: "make signing keys, add a grid manager's certificate", Args: cobra.NoArgs, RunE: a.needsCommand}
 	c.AddCommand(&cobra.Command{
 		Use:   "generate-keypair",
 		Short: "make an Ed25519 key pair and print it",
@@ -44,8 +48,61 @@ func (a *app) adminCmd() *cobra.Command {
 			}
 			return a.printKeys(key)
 		},
-	})
+	}, a.addCertificateCmd())
 	return c
+}
+
+func (a *app) addCertificateCmd() *cobra.Command {
+	var name, file string
+	c := &cobra.Command{
+		Use:   "add-grid-manager-cert --name=NAME --filename=FILE|-",
+		Short: "have this server announce a grid manager's certificate",
+		Long: "Copies a certificate that a grid manager has given this storage server into the node directory as NAME.cert\n" +
+			"and writes into tahoe.cfg that it is to be announced. The node does so from its next start.",
+		Example: "  tahoe admin add-grid-manager-cert --name=ann --filename=bob.cert.0",
+		Args:    cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			if name == "" || file == "" {
+				return fail("", "--name and --filename are needed")
+			}
+			dir, err := a.nodeDir("", "")
+			if err != nil {
+				return err
+			}
+			if kind, err := config.KindOf(dir); err != nil || kind != config.ClientNode {
+				return a.runError(dir, config.ErrNoNode)
+			}
+			return a.addCertificate(dir, name, file)
+		},
+	}
+	c.Flags().StringVarP(&name, "name", "n", "", "what to call it")
+	c.Flags().StringVarP(&file, "filename", "f", "", "the certificate; - for standard input")
+	return c
+}
+
+func (a *app) addCertificate(dir, name, file string) error {
+	r := a.Stdin
+	if file != "-" {
+		f, err := os.Open(file)
+		if err != nil {
+			return fail("", "%v", err)
+		}
+		defer f.Close()
+		r = f
+	}
+	text, err := io.ReadAll(io.LimitReader(r, maxEntry))
+	if err != nil {
+		return fail("", "reading the certificate: %v", err)
+	}
+	says, count, err := config.AddCertificate(dir, name, text)
+	if err != nil {
+		return fail("", "no certificate was added: %v", err)
+	}
+	if !says.Expires.After(time.Now()) {
+		fmt.Fprintf(a.Stderr, "warning: it expired at %s\n", says.Expires.UTC().Format("2006-01-02 15:04 UTC"))
+	}
+	fmt.Fprintf(a.Stderr, "There are now %d certificates\n", count)
+	return nil
 }
 
 func (a *app) printKeys(key announce.SigningKey) error {
