@@ -132,7 +132,24 @@ type writer struct {
 	mu      sync.Mutex // guards below; taken before a stripe
 	open    file       // nil when it has no token of store.handles
 	written storage.Spans
+	dirty   int64 // bytes written since the disk was last told to begin
 	ended   bool
+}
+
+// flushSize is how much of a share gathers before the disk begins to write:
+// it works while more comes in, and has little left to do at the end.
+const flushSize = 4 << 20
+
+// flush has the disk begin with what was written up to end. It is a hint:
+// seal makes sure.
+func (w *writer) flush(f file, end int64) {
+	if w.dirty < flushSize {
+		return
+	}
+	if h, ok := f.(interface{ flush(off, n int64) }); ok {
+		h.flush(end-w.dirty, w.dirty)
+	}
+	w.dirty = 0
 }
 
 // file returns the file of the share; done lets go of it.
@@ -197,6 +214,8 @@ func (w *writer) put(p []byte, off int64) error {
 	err = w.agree(f, p, off)
 	if err == nil {
 		_, err = f.WriteAt(p, headerSize+off)
+		w.dirty += span.Len
+		w.flush(f, headerSize+span.End())
 	}
 	if err := errors.Join(err, done()); err != nil {
 		return err

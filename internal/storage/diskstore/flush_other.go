@@ -1,0 +1,5 @@
+//go:build !linux
+
+package diskstore
+
+func (osFile) flush(off, n int64) {}
