@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 
 	"tahoe-go/internal/format/ssk"
 	"tahoe-go/internal/storage"
@@ -45,28 +46,69 @@ func (r *retrieval) decode(first int64, count int, got map[storage.ShareNum][]ss
 	return texts, nil
 }
 
-// whole reads all segments into one buffer.
+// eager is how much of the contents is given memory before any of it has
+// arrived, in bytes. Whoever has the write cap may claim any size, and have
+// nothing behind it.
+const eager = 8 << 20
+
+// whole reads all segments into one buffer, which grows with what has arrived
+// and is proven.
 func (r *retrieval) whole(ctx context.Context) ([]byte, error) {
-	if r.v.Size > MaxWrite { // whoever has the write cap may claim any size
+	if r.v.Size > MaxWrite {
 		return nil, fmt.Errorf("reading %d bytes: %w", r.v.Size, ErrTooLarge)
 	}
-	text := make([]byte, r.v.Size, r.v.Size+int64(r.v.K)) // the last segment may decode to more
 	ctx, cancel := context.WithCancel(ctx)
 	defer r.wg.Wait()
 	defer cancel()
+	var text []byte
+	for next := int64(0); next < r.v.Segments(); {
+		count := min(max(eager, int64(len(text)))/r.v.SegmentSize, r.v.Segments()-next)
+		var err error
+		if count == 0 { // one segment alone is more
+			count = 1
+			text, err = r.appendLarge(ctx, text, next)
+		} else {
+			text, err = r.appendRun(ctx, text, next, count)
+		}
+		if err != nil {
+			return nil, err
+		}
+		next += count
+	}
+	return text, nil
+}
+
+// appendLarge adds one segment to text, the contents before it.
+func (r *retrieval) appendLarge(ctx context.Context, text []byte, seg int64) ([]byte, error) {
+	got, err := r.fetch(ctx, seg, 1)
+	if err != nil {
+		return nil, err
+	}
+	list, err := r.decode(seg, 1, got, func(int64) []byte { return nil })
+	if err != nil || len(text) > 0 {
+		return append(text, slices.Concat(list...)...), err
+	}
+	return list[0], nil
+}
+
+// appendRun adds count segments to text, the contents before them, with ahead
+// jobs under way.
+func (r *retrieval) appendRun(ctx context.Context, text []byte, first, count int64) ([]byte, error) {
+	end := min((first+count)*r.v.SegmentSize, r.v.Size)
+	text = slices.Grow(text, int(end)-len(text)+r.v.K)[:end] // the last segment may decode to more
 	place := func(seg int64) []byte { return text[seg*r.v.SegmentSize : cap(text)] }
-	size := version{r.v}.jobSize()
+	size := int64(version{r.v}.jobSize())
 	errs := make(chan error, ahead)
 	under := 0
-	for next := int64(0); next < r.v.Segments() || under > 0; {
-		for under < ahead && next < r.v.Segments() {
-			first, count := next, int(min(int64(size), r.v.Segments()-next))
-			next += int64(count)
+	for next, last := first, first+count; next < last || under > 0; {
+		for under < ahead && next < last {
+			from, n := next, int(min(size, last-next))
+			next += int64(n)
 			under++
 			r.wg.Go(func() {
-				got, err := r.fetch(ctx, first, count)
+				got, err := r.fetch(ctx, from, n)
 				if err == nil {
-					_, err = r.decode(first, count, got, place)
+					_, err = r.decode(from, n, got, place)
 				}
 				errs <- err
 			})
