@@ -229,6 +229,7 @@ func (w *walk) children(items []Item) error {
 		}
 	}
 	for _, i := range slices.Backward(dirs) {
+		i.Entry = i.Entry.Alone() // else the whole table waits with it
 		w.stack = append(w.stack, &turn{item: i})
 	}
 	return nil

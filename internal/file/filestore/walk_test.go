@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -150,5 +151,48 @@ func TestWalkEnds(t *testing.T) {
 				t.Errorf("%s after %d: %v", what, n, err)
 			}
 		}
+	}
+}
+
+// Directories that wait to be visited do not keep the tables that they are
+// linked in: a deep tree costs no more memory than a flat one.
+func TestWalkForgetsTables(t *testing.T) {
+	const depth, size = 24, 1 << 20
+	r := newRig(t)
+	big, err := dirtable.ParseMetadata([]byte(`{"x": "` + strings.Repeat("x", 60<<10) + `"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf := r.child("URI:DIR2-LIT:")
+	next := leaf
+	for range depth {
+		kids := []directory.NewChild{{Name: "a", Child: next}, {Name: "z", Child: leaf}}
+		for i := range size / (60 << 10) {
+			kids = append(kids, directory.NewChild{Name: fmt.Sprint("m", i), Child: dirtable.Child{Read: caps.NewLIT(nil)}, Metadata: big})
+		}
+		dir, err := r.dirs.Create(t.Context(), directory.CreateOptions{}, kids, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		next, leaf = directory.ChildOf(dir), r.child("URI:DIR2-LIT:")
+	}
+	used := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	before, most := used(), int64(0)
+	err = r.store.Walk(t.Context(), r.open(next.Cap().(caps.Dir)), Visitor{Visit: func(i Item) error {
+		if i.Type() == dirtable.Directory && len(i.Path) == depth-2 {
+			most = max(most, used()-before)
+			if m, err := i.Entry.Metadata(); err != nil || string(m.JSON()) != "{}" {
+				t.Errorf("metadata %s, %v", m.JSON(), err)
+			}
+		}
+		return nil
+	}})
+	if err != nil || most == 0 || most > depth*size/3 {
+		t.Errorf("%d bytes are held deep in a tree of %d tables of a megabyte: %v", most, depth, err)
 	}
 }

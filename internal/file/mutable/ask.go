@@ -1,6 +1,7 @@
 package mutable
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"maps"
@@ -113,7 +114,7 @@ func (s *survey) askOne(peer storage.Peer, likely []storage.ShareNum, one bool) 
 			continue
 		}
 		head := held[num][0]
-		h := &holding{num: num, peer: peer, check: head[:min(len(head), ssk.MaxCheckstring)], took: a.took}
+		h := &holding{num: num, peer: peer, check: bytes.Clone(head[:min(len(head), ssk.MaxCheckstring)]), took: a.took}
 		share, err := o.file.Open(ctx, slot{peer.Server, o.si, num}, num, head)
 		if err == nil {
 			h.version, h.proven = share.Version(), true
@@ -129,7 +130,7 @@ func (s *survey) askOne(peer storage.Peer, likely []storage.ShareNum, one bool) 
 		}
 		a.shares = append(a.shares, h)
 	}
-	o.learn(a)
+	o.learn(a, s.f.write != nil)
 	s.tr.asked(peer.ID, nums, err, a.took)
 	return a
 }

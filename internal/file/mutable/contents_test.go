@@ -46,3 +46,42 @@ func TestLargeRead(t *testing.T) {
 		}
 	}
 }
+
+// What is remembered of a file after a write or a read does not keep its
+// shares in memory.
+func TestSharesAreNotKept(t *testing.T) {
+	const size = 4 << 20
+	used := func() int64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC() // what pools held
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc)
+	}
+	for _, mdmf := range []bool{false, true} {
+		g := newGrid(t, 5)
+		c := newClient(t, g, 1, 5)
+		data := content(size)
+		f := mustCreate(t, c, mdmf, nil)
+		before := used()
+		look := func(what string) {
+			t.Helper()
+			if kept := used() - before - 5*size; kept > size {
+				t.Errorf("mdmf %v: %s of %d bytes leaves %d in memory besides what servers hold", mdmf, what, size, kept)
+			}
+		}
+		if err := f.Overwrite(t.Context(), data, nil); err != nil {
+			t.Fatal(err)
+		}
+		look("a write")
+		mustRead(t, f, data)
+		look("a read")
+		if err := f.WriteAt(t.Context(), []byte("x"), size/2, nil); err != nil {
+			t.Fatal(err)
+		}
+		look("a change")
+		runtime.KeepAlive(f)
+		runtime.KeepAlive(g)
+		runtime.KeepAlive(data)
+	}
+}

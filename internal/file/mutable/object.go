@@ -122,8 +122,9 @@ func (o *object) learnKey(k *ssk.PrivateKey) {
 	o.key, o.samples = k, nil
 }
 
-// learn remembers a survey's answer, unless it is older than what is known.
-func (o *object) learn(a *answer) {
+// learn remembers a survey's answer, unless it is older than what is known;
+// and where the key can be had, if it may be needed.
+func (o *object) learn(a *answer, key bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if k := o.known[a.peer.ID]; a.part || k != nil && k.at.After(a.asked) {
@@ -134,18 +135,20 @@ func (o *object) learn(a *answer) {
 		return
 	}
 	for _, h := range a.shares {
-		if h.share != nil && o.key == nil {
+		if h.share != nil && key && o.key == nil {
 			o.addSample(h)
 		}
 	}
 	o.known[a.peer.ID] = a.known()
 }
 
-// Bounds of the shares kept for the sake of the key, whose starts are held in
-// memory: in all, and of one server, which might have damaged them all.
+// Bounds of the shares kept for the sake of the key: in all, of one server,
+// which might have damaged them all, and of those whose starts are held in
+// memory, so that no further round trip is needed.
 const (
 	maxSamples    = 32
 	serverSamples = 4
+	wholeSamples  = 2
 )
 
 // addSample keeps h, if it is of the newest version seen, in place of what its
@@ -166,9 +169,13 @@ func (o *object) addSample(h *holding) {
 			own++
 		}
 	}
-	if own < serverSamples && len(o.samples) < maxSamples {
-		o.samples = append(o.samples, h)
+	if own == serverSamples || len(o.samples) == maxSamples {
+		return
 	}
+	if len(o.samples) >= wholeSamples {
+		h = &holding{num: h.num, peer: h.peer, check: h.check, share: h.share.Bare(), version: h.version, proven: true}
+	}
+	o.samples = append(o.samples, h)
 }
 
 // question is one that a server was asked.

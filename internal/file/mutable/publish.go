@@ -59,7 +59,7 @@ func (f *File) publishWhole(ctx context.Context, m *view, what ssk.Config, data 
 	tr.encoded(int64(len(data)), time.Since(start))
 	p := &publication{f: f, m: m, tr: tr, version: e.Version, length: e.ShareSize(), check: map[storage.ShareNum][]byte{}}
 	for num := range storage.ShareNum(e.Version.N) {
-		p.check[num] = e.Share(num)[:ssk.MaxCheckstring]
+		p.check[num] = bytes.Clone(e.Share(num)[:ssk.MaxCheckstring]) // it is kept, the share is not
 	}
 	p.write = func(num storage.ShareNum) []storage.SlotPatch { return []storage.SlotPatch{{Data: e.Share(num)}} }
 	return p.run()

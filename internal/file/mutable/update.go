@@ -1,6 +1,7 @@
 package mutable
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -246,7 +247,7 @@ func (u *update) publish(up *ssk.Update) error {
 		num := storage.ShareNum(i)
 		for _, patch := range list {
 			if patch.Off == 0 {
-				p.check[num] = patch.Data[:ssk.MaxCheckstring]
+				p.check[num] = bytes.Clone(patch.Data[:ssk.MaxCheckstring])
 			}
 			writes[num] = append(writes[num], storage.SlotPatch{Off: patch.Off, Data: patch.Data})
 		}

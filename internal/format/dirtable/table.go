@@ -1,6 +1,7 @@
 package dirtable
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -197,6 +198,17 @@ func (t *Table) MarshalJSON() ([]byte, error) {
 type Entry struct {
 	table *Table
 	name  string // in NFC
+}
+
+// Alone returns the entry as that of a table of its own, without the others:
+// for those who keep it for long. It may be used at the same time as e's table.
+func (e Entry) Alone() Entry {
+	r := e.table.records[e.name]
+	if r == nil {
+		return Entry{&Table{}, e.name}
+	}
+	own := &record{name: bytes.Clone(r.name), read: bytes.Clone(r.read), write: bytes.Clone(r.write), details: bytes.Clone(r.details)}
+	return Entry{&Table{writeKey: e.table.writeKey, immutable: e.table.immutable, records: map[string]*record{e.name: own}}, e.name}
 }
 
 // Name is the child's name in NFC.

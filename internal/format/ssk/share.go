@@ -31,6 +31,12 @@ func (s *Share) Num() ids.ShareNum { return s.num }
 // Version is what the share is a share of.
 func (s *Share) Version() Version { return s.version }
 
+// Bare returns the share without the bytes of its start that were given to
+// Open and are kept with it: for those who keep the share for long.
+func (s *Share) Bare() *Share {
+	return &Share{file: s.file, src: s.src, num: s.num, version: s.version, sections: s.sections}
+}
+
 // InPlace reports whether the share is laid out so that the patches of an
 // Update fit it.
 func (s *Share) InPlace() bool { return s.version.MDMF && s.sections.data.Off == dataMDMF }
