@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"tahoe-go/internal/network/foolscap"
 	"tahoe-go/internal/storage"
 )
 
@@ -226,6 +227,8 @@ func (s *server) heard(ctx context.Context, err error) {
 		s.g.mu.Unlock()
 	case ctx.Err() != nil && context.Cause(ctx) == context.Canceled:
 		// The caller lost interest; that says nothing of the server.
+	case errors.Is(err, storage.ErrClosed) && !errors.Is(err, foolscap.ErrLost):
+		// Nor does it if this side has closed the writer.
 	default:
 		select {
 		case s.suspect <- struct{}{}:
@@ -236,7 +239,7 @@ func (s *server) heard(ctx context.Context, err error) {
 
 // answered reports whether err is a server's considered refusal.
 func answered(err error) bool {
-	for _, e := range []error{storage.ErrNotFound, storage.ErrConflict, storage.ErrTooLarge, storage.ErrClosed, storage.ErrBadWriteEnabler} {
+	for _, e := range []error{storage.ErrNotFound, storage.ErrConflict, storage.ErrTooLarge, storage.ErrIncomplete, storage.ErrNoSpace, storage.ErrFragmented, storage.ErrRefused, storage.ErrBadWriteEnabler} {
 		if errors.Is(err, e) {
 			return true
 		}

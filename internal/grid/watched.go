@@ -75,13 +75,20 @@ type watchedWriter struct {
 	to storage.ShareWriter
 }
 
+// WriteAt is no sign of life where it succeeds: it need not wait for the server.
 func (w *watchedWriter) WriteAt(ctx context.Context, p []byte, off int64) error {
 	err := w.to.WriteAt(ctx, p, off)
-	w.s.heard(ctx, err)
+	if err != nil {
+		w.s.heard(ctx, err)
+	}
 	return err
 }
 
-func (w *watchedWriter) Close(ctx context.Context) error { return w.to.Close(ctx) }
+func (w *watchedWriter) Close(ctx context.Context) error {
+	err := w.to.Close(ctx)
+	w.s.heard(ctx, err)
+	return err
+}
 
 func (w *watchedWriter) Abort(ctx context.Context) error { return w.to.Abort(ctx) }
 

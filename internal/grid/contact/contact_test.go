@@ -12,6 +12,7 @@ import (
 	"tahoe-go/internal/format/furl"
 	"tahoe-go/internal/grid"
 	"tahoe-go/internal/grid/contact"
+	"tahoe-go/internal/kit/redact"
 	"tahoe-go/internal/network/foolscap"
 	"tahoe-go/internal/network/memnet"
 	"tahoe-go/internal/network/netx"
@@ -279,6 +280,37 @@ func TestLossByFoolscap(t *testing.T) {
 		time.Sleep(time.Minute)
 		if st := g.Client.Servers.Status()[0]; st.State != grid.Connected {
 			t.Errorf("status %+v", st)
+		}
+	})
+}
+
+// A connection that is lost under a share writer is noticed at once, and not
+// taken for an answer.
+func TestLossDuringUpload(t *testing.T) {
+	gridtest.Run(t, gridtest.Config{Servers: 1, K: 1, Happy: 1, N: 1, Protocols: []grid.Protocol{grid.Foolscap}}, func(t *testing.T, g *gridtest.Grid) {
+		a, err := g.Client.Servers.ForRead(storage.Index{})[0].Server.Allocate(t.Context(), storage.Index{}, []storage.ShareNum{0}, 4<<20, storage.LeaseSecrets{
+			Renew: redact.New(strings.Repeat("r", 32)), Cancel: redact.New(strings.Repeat("c", 32)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		g.Servers[0].Stop()
+		lost := time.Now()
+		w := a.Writers[0]
+		for off := int64(0); off < 4<<20 && err == nil; off += 1 << 20 {
+			err = w.WriteAt(t.Context(), make([]byte, 1<<20), off)
+		}
+		if err == nil {
+			err = w.Close(t.Context())
+		}
+		if err == nil {
+			t.Fatal("a share was stored with a server that is gone")
+		}
+		w.Abort(t.Context())
+		time.Sleep(10 * time.Second)
+		if st := g.Client.Servers.Status()[0]; st.State != grid.Disconnected || !st.LastContact.Before(lost) {
+			t.Errorf("%v after it was lost: %+v", time.Since(lost), st)
 		}
 	})
 }
