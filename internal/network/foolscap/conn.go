@@ -62,6 +62,8 @@ type Conn struct {
 	dec  *banana.Decoder // the reader's
 	heed heed
 
+	complaints atomic.Int32 // calls of the peer that failed for reasons of ours
+
 	inbound  gate // calls of the peer
 	outbound gate // our calls
 	tasks    sync.WaitGroup

@@ -146,6 +146,12 @@ func TestTooManyReferences(t *testing.T) {
 		if _, err = ref.Call(ctx, "lend", nil); err == nil {
 			t.Error("more objects were lent than allowed")
 		}
+		for range 1000 {
+			ref.Call(ctx, "lend", nil)
+		}
+		if n := strings.Count(r.logs.String(), "level=WARN"); n == 0 || n > maxComplaints {
+			t.Errorf("%d warnings of failed calls", n)
+		}
 		if n := count(bob.Conns()[0]).lent; n != 100 {
 			t.Errorf("%d objects are lent", n)
 		}

@@ -3,10 +3,15 @@ package foolscap
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"runtime/debug"
 
 	"tahoe-go/internal/network/foolscap/banana"
 )
+
+// maxComplaints is how many failed calls of one connection are worth a warning:
+// a peer can make any number.
+const maxComplaints = 10
 
 // maxMethod bounds a method's or argument's name, in bytes.
 const maxMethod = 200
@@ -271,7 +276,11 @@ func (c *Conn) answer(j *job, v any, err error) {
 	}
 	remote, ok := errors.AsType[*RemoteError](err)
 	if !ok {
-		c.log.Warn("a call of a peer failed", "method", j.name, "err", err)
+		level := slog.LevelWarn
+		if c.complaints.Add(1) > maxComplaints {
+			level = slog.LevelDebug
+		}
+		c.log.Log(c.ctx, level, "a call of a peer failed", "method", j.name, "err", err)
 		remote = &RemoteError{Type: typeException, Value: "internal error"}
 	}
 	err = send(func(e *banana.Encoder) error { return encodeError(e, j.reqID, remote) })
