@@ -45,6 +45,9 @@ func (a *app) getCmd() *cobra.Command {
 			case args[0] == "-":
 				args[0] = "@-"
 			}
+			if err := noEmpty(cmd, args[1:]); err != nil {
+				return err
+			}
 			r, err := a.remote(&f, args[0])
 			if err != nil {
 				return err

@@ -28,6 +28,9 @@ func (a *app) mkdirCmd() *cobra.Command {
 			if err := checkMutable(&format); err != nil {
 				return err
 			}
+			if err := noEmpty(cmd, args); err != nil {
+				return err
+			}
 			return a.mkdir(cmd.Context(), operand(args), format, key, &f)
 		},
 	}

@@ -25,7 +25,7 @@ func (a *app) mvCmd() *cobra.Command {
 				return err
 			}
 			if len(from.Path) == 0 {
-				return fail("to link it somewhere: tahoe ln", "%s is in no directory that it could be moved from", from.word)
+				return fail("to link it somewhere: tahoe ln", "%s is in no directory that it could be moved from", firstOf(from.word, "the directory"))
 			}
 			if n := len(from.Path); to.Cap == from.Cap && len(to.Path) > n && slices.Equal(to.Path[:n], from.Path) {
 				return fail("", "%s cannot be moved into itself", from.word)

@@ -51,6 +51,9 @@ func (a *app) putCmd() *cobra.Command {
 			if f.key != "" && (f.format == "" || f.format == "CHK") {
 				return fail("add --mutable", "--private-key-path is for mutable files")
 			}
+			if err := noEmpty(cmd, args); err != nil {
+				return err
+			}
 			return a.put(cmd.Context(), operand(args), operand(args[min(1, len(args)):]), &f)
 		},
 	}

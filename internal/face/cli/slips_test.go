@@ -161,3 +161,20 @@ func TestHintNamesNode(t *testing.T) {
 	w.run(2, "ls", "URI:LIT:nbswy3dp")
 	w.says(w.err, "tahoe start "+w.node+", or in the foreground with: tahoe run "+w.node)
 }
+
+// A variable of the shell that is not set is no wish to store an empty file, or
+// to lose a directory.
+func TestEmptyOperands(t *testing.T) {
+	w := newWorld(t)
+	w.run(0, "create-alias", "tahoe")
+	w.write("f", "F")
+	w.gw.asked()
+	for _, args := range [][]string{{"put", ""}, {"put", "", "home:f"}, {"put", "f", ""}, {"mkdir", ""}, {"get", "f", ""}} {
+		w.run(1, args...)
+		w.says(w.err, "an operand is empty")
+	}
+	if asked := w.gw.asked(); len(asked) > 0 {
+		t.Errorf("the gateway was asked: %v", asked)
+	}
+	w.run(0, "ls", "")
+}

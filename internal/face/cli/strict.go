@@ -2,6 +2,7 @@ package cli
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -50,6 +51,15 @@ func optionsFirst(c *cobra.Command, args []string) error {
 			return fail(fmt.Sprintf("write: %s %s %s; or, if %s is a name, put -- before it and the others", c.CommandPath(), word, redactWord(args[0]), word),
 				"the option %s stands after %s, and options come first", word, redactWord(args[0]))
 		}
+	}
+	return nil
+}
+
+// noEmpty refuses empty operands of commands that do something else without
+// them: a variable of the shell that is not set would go unnoticed.
+func noEmpty(c *cobra.Command, args []string) error {
+	if slices.Contains(args, "") {
+		return usage(c, "an operand is empty; leave it out if that is what is meant")
 	}
 	return nil
 }
