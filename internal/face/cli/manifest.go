@@ -122,5 +122,5 @@ func walkError(r remote, err error) error {
 	case !caps.IsDir(r.Cap):
 		return fail("", "%s is not that of a directory", r.word)
 	}
-	return storeError(r.word+" was not looked through", err, exitFailed)
+	return storeError(r.word+" could not be looked through", err, exitFailed)
 }

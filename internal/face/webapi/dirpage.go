@@ -80,7 +80,7 @@ func pageOf(c caps.Dir, t *dirtable.Table, why error) dirPage {
 		p.ReadOnly = read.Reveal()
 	}
 	if why != nil {
-		p.Problem = clean(translate(why).text)
+		p.Problem = unreadable(why)
 		return p
 	}
 	p.Count = int64(t.Len())

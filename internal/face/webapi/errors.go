@@ -49,6 +49,16 @@ func gone(err error) error {
 // translate turns an error into an answer. This is the one place where that
 // is decided. The statuses are those of the Python gateway where it chose.
 func translate(err error) *httpError {
+	e := translateBare(err)
+	if at := placeOf(err); at != "" && e.status == http.StatusGone {
+		about := *e
+		about.text += fmt.Sprintf(" This is about %q.", clean(at))
+		return &about
+	}
+	return e
+}
+
+func translateBare(err error) *httpError {
 	if e, ok := errors.AsType[*httpError](err); ok {
 		return e
 	}
@@ -127,7 +137,7 @@ func (h *Handler) fail(q *request, err error) {
 	}
 	hdr.Set("Cache-Control", "no-store")
 	if prefersHTML(q.r) {
-		h.render(q, e.status, "error.html", errorPage{Status: e.status, Title: http.StatusText(e.status), Text: text, Details: details})
+		h.render(q, e.status, "error.html", errorPage{Status: e.status, Title: title(e.status), Text: text, Details: details})
 		return
 	}
 	hdr.Set("Content-Type", "text/plain; charset=utf-8")
@@ -137,6 +147,27 @@ func (h *Handler) fail(q *request, err error) {
 		b.WriteString(line + "\n")
 	}
 	io.WriteString(q, b.String())
+}
+
+// title is the heading of an error's page. What HTTP calls gone may well come
+// back, with its servers.
+func title(status int) string {
+	if status == http.StatusGone {
+		return "Not available now"
+	}
+	return http.StatusText(status)
+}
+
+// unreadable says why something cannot be read, behind the words that it
+// cannot.
+func unreadable(err error) string {
+	text := translate(err).text
+	for _, known := range []string{"It cannot be read now: ", "The file cannot be read now: "} {
+		if rest, ok := strings.CutPrefix(text, known); ok {
+			return clean(strings.ToUpper(rest[:1]) + rest[1:])
+		}
+	}
+	return clean(text)
 }
 
 type errorPage struct {

@@ -187,7 +187,7 @@ func (h *Handler) infoVersion(q *request, c caps.Cap, p *infoPage) {
 	}
 	v, err := h.version(q, read)
 	if err != nil {
-		p.Problem = clean(translate(err).text)
+		p.Problem = unreadable(err)
 		return
 	}
 	p.Size, p.K, p.N = v.Size, v.K, v.N

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"tahoe-go/internal/file/directory"
 	"tahoe-go/internal/file/filestore"
@@ -41,6 +42,15 @@ func childOf(err error) string {
 	}
 	if e, ok := errors.AsType[*filestore.PathError](err); ok && e.At >= 0 && e.At < len(e.Path) {
 		return e.Path[e.At]
+	}
+	return ""
+}
+
+// placeOf is the path to what an error is about, "" if it is the root or not
+// known.
+func placeOf(err error) string {
+	if e, ok := errors.AsType[*filestore.PathError](err); ok && e.At >= 0 && e.At < len(e.Path) {
+		return strings.Join(e.Path[:e.At+1], "/")
 	}
 	return ""
 }
@@ -86,6 +96,8 @@ func translateMutable(err error) *httpError {
 		switch {
 		case len(e.Reports) == 0:
 			text += "no storage server is connected."
+		case e.Servers == 0 && e.Corrupt == 0:
+			text += "no server has answered."
 		case e.Shares == 0:
 			text += fmt.Sprintf("none of the %d servers that answered has a good share of it.", e.Servers)
 		default:

@@ -180,7 +180,7 @@ func TestStreamBreaks(t *testing.T) {
 		dir := g.mkdir(t)
 		g.send(t, "PUT", "/uri/"+dir+"/lost?t=uri", "URI:DIR2:aaaaaaaaaaaaaaaaaaaaaaaaaa:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 200)
 		lines := strings.Split(g.ask(t, "POST", "/uri/"+dir+"?t=stream-manifest", 200), "\n")
-		if len(lines) != 4 || !strings.Contains(lines[1], `"lost"`) || !strings.HasPrefix(lines[2], "ERROR: It cannot be read now") || lines[3] != "" {
+		if len(lines) != 4 || !strings.Contains(lines[1], `"lost"`) || !strings.HasPrefix(lines[2], "ERROR: It cannot be read now") || !strings.HasSuffix(lines[2], ` This is about "lost".`) || lines[3] != "" {
 			t.Errorf("the stream is %q", lines)
 		}
 		g.ask(t, "POST", "/uri/"+dir+"?t=start-manifest&ophandle=h", 302)
