@@ -192,12 +192,7 @@ func (ch *check) verify(ctx context.Context, peer storage.Peer, num storage.Shar
 		return nil
 	}
 	ch.trace.dropped(peer.ID, num, err)
-	what := ""
-	if bad, ok := errors.AsType[*chk.CorruptError](err); ok {
-		what = bad.What
-	} else if errors.Is(err, io.EOF) {
-		what = "truncated"
-	}
+	what := damage(err)
 	if what == "" && !errors.Is(err, chk.ErrBadEncoding) {
 		return err // the server's failure, or its absence
 	}

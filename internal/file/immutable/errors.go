@@ -3,8 +3,10 @@ package immutable
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
+	"tahoe-go/internal/format/chk"
 	"tahoe-go/internal/storage"
 )
 
@@ -17,6 +19,21 @@ var errStalled = errors.New("no progress")
 
 // ErrNoServers: no storage server is connected that may be given new shares.
 var ErrNoServers = errors.New("no storage server is connected that may be given new shares")
+
+// errNobodyLeft ends the sending of shares that no server takes any more.
+var errNobodyLeft = errors.New("every server that was to take a share has failed")
+
+// damage is what is wrong with a share that err says is not what it should be;
+// "" for other errors, which are the server's.
+func damage(err error) string {
+	if bad, ok := errors.AsType[*chk.CorruptError](err); ok {
+		return bad.What
+	}
+	if errors.Is(err, io.EOF) { // shorter than its own table says
+		return "truncated"
+	}
+	return ""
+}
 
 // ServerReport is what became of one server in an operation. It is data for
 // people, complete enough to see who failed and why.

@@ -108,7 +108,7 @@ func (r *reader) fetch(ctx context.Context, job *job, c *chunk) fetched {
 	return fetched{share: s, blocks: blocks, buf: buf, err: err, took: time.Since(start)}
 }
 
-// decode turns k blocks of each segment into plaintext.
+// decode turns k blocks of each segment into what the file is read as.
 func (r *reader) decode(c *chunk, got map[ids.ShareNum][][]byte) decoded {
 	d := decoded{segs: make([][]byte, c.count)}
 	for i := range c.count {
@@ -124,7 +124,9 @@ func (r *reader) decode(c *chunk, got map[ids.ShareNum][][]byte) decoded {
 			}
 			return decoded{err: err}
 		}
-		r.cipher.XOR(text, text, seg*r.l.SegmentSize)
+		if r.cipher != nil {
+			r.cipher.XOR(text, text, seg*r.l.SegmentSize)
+		}
 		d.segs[i] = text
 	}
 	return d

@@ -17,10 +17,13 @@ import (
 // has proven of the file as a whole serves the others.
 type File struct {
 	c      *Client
-	cap    caps.CHK
+	cap    caps.CHKVerifier
 	si     storage.Index
-	cipher *chk.Cipher
+	cipher *chk.Cipher // nil: what is read is ciphertext
 	chk    *chk.File
+
+	// damaged are shares that are known not to be worth reading, by server.
+	damaged map[string][]storage.ShareNum
 }
 
 // Open prepares to read the file that cap stands for. It asks nobody yet.
@@ -33,7 +36,16 @@ func (c *Client) Open(cap caps.CHK) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &File{c: c, cap: cap, si: cap.Index(), cipher: cipher, chk: file}, nil
+	return &File{c: c, cap: cap.Verifier(), si: cap.Index(), cipher: cipher, chk: file}, nil
+}
+
+// openCiphertext prepares to read the file undeciphered, which takes no key.
+func (c *Client) openCiphertext(cap caps.CHKVerifier, damaged map[string][]storage.ShareNum) (*File, error) {
+	file, err := chk.NewFile(cap)
+	if err != nil {
+		return nil, err
+	}
+	return &File{c: c, cap: cap, si: cap.Index, chk: file, damaged: damaged}, nil
 }
 
 // Size is the file's length in bytes, as the cap says.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"io"
 	"maps"
 	"slices"
 	"sync"
@@ -142,7 +141,7 @@ func (p *pool) askOne(peer storage.Peer) {
 	rep := p.report[peer.ID]
 	rep.Err, rep.Shares = err, nums
 	for _, num := range nums {
-		if int(num) >= p.f.cap.N {
+		if int(num) >= p.f.cap.N || slices.Contains(p.f.damaged[peer.ID], num) {
 			continue
 		}
 		if !p.guessed[place{peer.ID, num}] {
@@ -409,11 +408,8 @@ func (p *pool) drop(s *share, why error) {
 		p.mu.Unlock()
 		return // another chunk has dropped it already
 	}
-	bad, damaged := errors.AsType[*chk.CorruptError](why)
-	if errors.Is(why, io.EOF) { // shorter than its own table says
-		damaged = true
-	}
-	if damaged {
+	what := damage(why)
+	if what != "" {
 		p.corrupt++
 	}
 	if rep := p.report[s.peer.ID]; rep != nil {
@@ -423,11 +419,7 @@ func (p *pool) drop(s *share, why error) {
 	p.notify()
 	p.mu.Unlock()
 	p.trace.dropped(s.peer.ID, s.num, why)
-	if damaged {
-		what := "truncated"
-		if bad != nil {
-			what = bad.What
-		}
+	if what != "" {
 		p.f.c.c.Log.Warn("share is damaged", "server", s.peer.ID, "si", p.f.si.Short(), "shnum", s.num, "what", what)
 		go func() { // the reader does not wait for the report; it is bounded by Ask
 			ctx, cancel := background(p.ctx, p.f.c.c.Patience.Ask)

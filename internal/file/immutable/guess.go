@@ -20,7 +20,7 @@ func (p *pool) guess(peers []storage.Peer) (rest []storage.Peer) {
 	for i, peer := range peers {
 		num := storage.ShareNum(i)
 		from, ok := storage.ShareAt(peer.Server, p.f.si, num)
-		if !ok || i >= p.f.cap.K || !p.f.c.trips.far(peer.ID) {
+		if !ok || i >= p.f.cap.K || !p.f.c.trips.far(peer.ID) || slices.Contains(p.f.damaged[peer.ID], num) {
 			rest = append(rest, peer)
 			continue
 		}

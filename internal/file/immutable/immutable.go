@@ -4,7 +4,8 @@
 //
 // An upload asks servers for room (place.go, with the plan from happiness),
 // encodes and pushes (push.go). A download finds shares (find.go), fetches
-// proven blocks and decodes (fetch.go). A file of at most 55 bytes is its own
+// proven blocks and decodes (fetch.go). A check asks who has what (check.go); a
+// repair reads the ciphertext and places what is missing (repair.go). A file of at most 55 bytes is its own
 // cap and touches no server.
 //
 // It chooses no servers by itself (Servers hands them out in order), keeps no

@@ -85,7 +85,7 @@ type aborts struct {
 }
 
 // abortOne tells a server in the background to forget a share.
-func (u *upload) abortOne(ctx context.Context, w writer) {
+func (u *sending) abortOne(ctx context.Context, w writer) {
 	u.aborts.wg.Go(func() {
 		ctx, cancel := background(ctx, u.c.Patience.Ask)
 		defer cancel()
@@ -101,7 +101,7 @@ func (u *upload) abortOne(ctx context.Context, w writer) {
 }
 
 // abortAgain tells those that have not heard it, and waits for all.
-func (u *upload) abortAgain(ctx context.Context) {
+func (u *sending) abortAgain(ctx context.Context) {
 	u.aborts.wg.Wait()
 	again := u.aborts.pending
 	u.aborts.pending = nil

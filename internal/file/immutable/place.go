@@ -21,13 +21,21 @@ type writer struct {
 
 // placement is what servers hold and have promised to take.
 type placement struct {
-	*upload
+	*sending
 	peers    []storage.Peer // permuted
 	holdings map[string][]storage.ShareNum
 	readonly map[string]bool // answered, but takes nothing (more)
 	failed   map[string]error
 	writers  []writer
 	existing int // shares that were there before
+
+	// damaged are shares that cannot be replaced where they lie, and do not
+	// count. nil, other than empty: this is no repair.
+	damaged map[string][]storage.ShareNum
+}
+
+func (u *sending) newPlacement(peers []storage.Peer) *placement {
+	return &placement{sending: u, peers: peers, holdings: map[string][]storage.ShareNum{}, readonly: map[string]bool{}, failed: map[string]error{}}
 }
 
 // maxRounds bounds the questions to servers that keep refusing. Each round
@@ -38,18 +46,31 @@ const maxRounds = 12
 // as if no share existed anywhere: a server that is asked for room also says
 // what it holds, and servers beyond the first N are asked only for that. So an
 // ordinary upload spends one round trip here. Refusals are planned again.
-func (u *upload) place(ctx context.Context) (*placement, error) {
-	n := u.c.N
+func (u *sending) place(ctx context.Context) (*placement, error) {
+	n := u.n
 	peers := u.c.Servers.ForUpload(u.si)
 	if len(peers) == 0 {
 		return nil, ErrNoServers
 	}
 	peers = peers[:min(len(peers), 2*n)]
-	p := &placement{upload: u, peers: peers, holdings: map[string][]storage.ShareNum{},
-		readonly: map[string]bool{}, failed: map[string]error{}}
+	p := u.newPlacement(peers)
 	guess := happiness.Plan(happiness.Input{Writable: serverIDs(peers[:min(len(peers), n)]), N: n})
 	p.ask(ctx, byServer(guess), true)
-	for range maxRounds {
+	if err := p.settle(ctx, maxRounds); err != nil {
+		return nil, err
+	}
+	p.prune(ctx)
+	if h := p.happiness(); h < u.happy {
+		p.abort(ctx)
+		return nil, p.unhappy(h)
+	}
+	return p, nil
+}
+
+// settle asks until every share has a home or there is nobody left to ask.
+// The error is ctx's.
+func (p *placement) settle(ctx context.Context, rounds int) error {
+	for range rounds {
 		if ctx.Err() != nil {
 			break
 		}
@@ -61,14 +82,9 @@ func (u *upload) place(ctx context.Context) (*placement, error) {
 	}
 	if err := ctx.Err(); err != nil {
 		p.abort(ctx)
-		return nil, fmt.Errorf("placing shares: %w", context.Cause(ctx))
+		return fmt.Errorf("placing shares: %w", context.Cause(ctx))
 	}
-	p.prune(ctx)
-	if h := p.happiness(); h < u.c.Happy {
-		p.abort(ctx)
-		return nil, p.unhappy(h)
-	}
-	return p, nil
+	return nil
 }
 
 func serverIDs(peers []storage.Peer) []string {
@@ -90,7 +106,7 @@ func byServer(plan map[storage.ShareNum]string) map[string][]storage.ShareNum {
 // missing plans with what is known now and returns the shares that have no
 // home yet, by the server to ask.
 func (p *placement) missing() map[string][]storage.ShareNum {
-	in := happiness.Input{Existing: p.holdings, N: p.c.N}
+	in := happiness.Input{Existing: p.holdings, N: p.n}
 	for _, peer := range p.peers {
 		switch {
 		case p.failed[peer.ID] != nil:
@@ -99,6 +115,9 @@ func (p *placement) missing() map[string][]storage.ShareNum {
 		default:
 			in.Writable = append(in.Writable, peer.ID)
 		}
+	}
+	if p.damaged != nil {
+		return byServer(happiness.Fill(in, p.damaged))
 	}
 	plan := happiness.Plan(in)
 	for num, id := range plan {
@@ -183,7 +202,7 @@ func (p *placement) take(r reply, took time.Duration) {
 		return
 	}
 	for _, num := range r.have {
-		if int(num) < p.c.N && !slices.Contains(p.holdings[id], num) {
+		if int(num) < p.n && !slices.Contains(p.damaged[id], num) && !slices.Contains(p.holdings[id], num) {
 			p.holdings[id] = append(p.holdings[id], num)
 			p.trace.placed(id, num, true)
 			p.existing++
@@ -268,5 +287,5 @@ func (p *placement) reports() []ServerReport {
 }
 
 func (p *placement) unhappy(happy int) error {
-	return &UnhappyError{Happy: happy, Want: p.c.Happy, K: p.c.K, N: p.c.N, Servers: p.reports()}
+	return &UnhappyError{Happy: happy, Want: p.happy, K: p.k, N: p.n, Servers: p.reports()}
 }

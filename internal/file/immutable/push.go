@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"tahoe-go/internal/format/caps"
 	"tahoe-go/internal/format/chk"
 )
 
@@ -22,12 +21,13 @@ const (
 	queue = 1
 )
 
-// push encodes the file and sends every share to its home. A server that
-// fails or stalls is dropped as long as happiness holds.
+// push encodes what src has and sends every share to its home. A server that
+// fails or stalls is dropped as long as happiness holds, or, if that is no
+// matter, as long as one is left.
 //
 // Memory: each share holds up to lanes batches, and the encoder its segments
 // in flight.
-func (u *upload) push(ctx context.Context, p *placement) (caps.Cap, error) {
+func (u *sending) push(ctx context.Context, p *placement, src io.Reader) (*chk.Trailer, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	all := make([]*pusher, len(p.writers))
@@ -41,10 +41,10 @@ func (u *upload) push(ctx context.Context, p *placement) (caps.Cap, error) {
 			<-s.done
 		}
 	}()
-	live := all
+	live, l := all, u.enc.Layout()
 	var trailer *chk.Trailer
 	var err error
-	for seg, serr := range u.enc.Segments(ctx, u.src) {
+	for seg, serr := range u.enc.Segments(ctx, src) {
 		if serr != nil {
 			err = serr
 			break
@@ -52,7 +52,7 @@ func (u *upload) push(ctx context.Context, p *placement) (caps.Cap, error) {
 		if live, err = u.feed(ctx, p, live, seg); err != nil {
 			break
 		}
-		u.trace.encoded(min((seg.Num+1)*u.enc.Layout().SegmentSize, u.src.Size), u.src.Size)
+		u.trace.encoded(min((seg.Num+1)*l.SegmentSize, l.Size), l.Size)
 	}
 	if err == nil {
 		trailer, err = u.enc.Trailer()
@@ -65,11 +65,11 @@ func (u *upload) push(ctx context.Context, p *placement) (caps.Cap, error) {
 		p.abort(ctx)
 		return nil, err
 	}
-	return trailer.Cap, nil
+	return trailer, nil
 }
 
 // feed hands a segment's blocks to the shares that are still under way.
-func (u *upload) feed(ctx context.Context, p *placement, live []*pusher, seg *chk.Segment) ([]*pusher, error) {
+func (u *sending) feed(ctx context.Context, p *placement, live []*pusher, seg *chk.Segment) ([]*pusher, error) {
 	defer seg.Release()
 	keep := live[:0:0]
 	for _, s := range live {
@@ -90,7 +90,7 @@ func (u *upload) feed(ctx context.Context, p *placement, live []*pusher, seg *ch
 }
 
 // finish sends the trailers and waits for every share to be acknowledged.
-func (u *upload) finish(ctx context.Context, p *placement, live []*pusher, t *chk.Trailer) error {
+func (u *sending) finish(ctx context.Context, p *placement, live []*pusher, t *chk.Trailer) error {
 	var offers sync.WaitGroup
 	for _, s := range live {
 		offers.Go(func() { s.offer(ctx, part{rest: t.Share(s.num)}) })
@@ -110,10 +110,10 @@ func (u *upload) finish(ctx context.Context, p *placement, live []*pusher, t *ch
 }
 
 // lose drops a share, and says whether that ends the upload.
-func (u *upload) lose(p *placement, s *pusher, why error) error {
+func (u *sending) lose(p *placement, s *pusher, why error) error {
 	s.cancel(why)
 	p.drop(s.writer, why)
-	if h := p.happiness(); h < u.c.Happy {
+	if h := p.happiness(); h < u.happy {
 		return p.unhappy(h)
 	}
 	for i, w := range p.writers {
@@ -123,6 +123,12 @@ func (u *upload) lose(p *placement, s *pusher, why error) error {
 		}
 	}
 	u.abortOne(context.Background(), s.writer)
+	if u.happy == 0 && len(p.writers) == 0 {
+		if u.giveUp != nil {
+			u.giveUp()
+		}
+		return errNobodyLeft
+	}
 	return nil
 }
 
@@ -136,7 +142,7 @@ type part struct {
 // pusher sends one share.
 type pusher struct {
 	writer
-	u      *upload
+	u      *sending
 	in     chan part
 	done   chan struct{} // closed when err is final
 	err    error         // readable once done is closed
@@ -146,7 +152,7 @@ type pusher struct {
 	ctx    context.Context // of the writes; ends with the operation
 }
 
-func newPusher(u *upload, w writer) *pusher {
+func newPusher(u *sending, w writer) *pusher {
 	s := &pusher{writer: w, u: u, in: make(chan part, queue), done: make(chan struct{})}
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	s.moved.Store(time.Now().UnixNano())

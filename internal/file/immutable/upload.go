@@ -64,10 +64,9 @@ func (c *Client) Upload(ctx context.Context, src Source, tr *Trace) (*Result, er
 	if err != nil {
 		return nil, err
 	}
-	u := &upload{
-		Client: c, src: src, trace: tr, key: key,
-		si: tagged.StorageIndex(key.Reveal()),
-	}
+	u := &upload{src: src, key: key, sending: sending{
+		Client: c, trace: tr, si: tagged.StorageIndex(key.Reveal()), k: c.c.K, happy: c.c.Happy, n: c.c.N,
+	}}
 	keyed := time.Now()
 	done, err := c.turns.take(ctx, u.si)
 	if err != nil {
@@ -84,13 +83,20 @@ func (c *Client) Upload(ctx context.Context, src Source, tr *Trace) (*Result, er
 
 // upload is one file on its way.
 type upload struct {
+	src Source
+	key caps.Key
+	sending
+}
+
+// sending is what finds homes for shares and brings them there.
+type sending struct {
 	*Client
-	src   Source
-	trace *Trace
-	key   caps.Key
-	si    storage.Index
-	enc   *chk.Encoder // of the attempt under way
-	took  atomic.Bool  // servers took some bytes since this was last looked at
+	trace       *Trace
+	si          storage.Index
+	k, happy, n int          // happy 0: any server that takes a share will do
+	enc         *chk.Encoder // of the attempt under way
+	took        atomic.Bool  // servers took some bytes since this was last looked at
+	giveUp      func()       // ends the source when nobody is left to send to; nil: nothing to do
 	aborts
 }
 
@@ -110,12 +116,12 @@ func (u *upload) attempt(ctx context.Context) (*Result, error) {
 		return nil, err
 	}
 	placed := time.Now()
-	cap, err := u.push(ctx, p)
+	trailer, err := u.push(ctx, p, u.src)
 	if err != nil {
 		return nil, err
 	}
 	return &Result{
-		Cap: cap, Size: u.src.Size, Happy: p.happiness(), Existing: p.existing, Pushed: len(p.writers), Servers: p.reports(),
+		Cap: trailer.Cap, Size: u.src.Size, Happy: p.happiness(), Existing: p.existing, Pushed: len(p.writers), Servers: p.reports(),
 		Took: Timings{Place: placed.Sub(start), Push: time.Since(placed)},
 	}, nil
 }

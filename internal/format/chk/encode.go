@@ -36,7 +36,8 @@ type Config struct {
 // bytes each: 1/3000 of the file at 3-of-10 and 1 MiB segments.
 type Encoder struct {
 	layout Layout
-	cipher *Cipher
+	cipher *Cipher // nil: what is read is ciphertext already
+	again  *known  // the file that is encoded again; nil: a new one
 	code   *zfec.Code
 	config Config
 
@@ -58,6 +59,16 @@ func NewEncoder(c Config) (*Encoder, error) {
 	if err != nil {
 		return nil, err
 	}
+	e, err := encoderOf(layout, c)
+	if err != nil {
+		return nil, err
+	}
+	e.cipher = cipher
+	return e, nil
+}
+
+// encoderOf has no cipher. Of c it takes key, Workers and InFlight.
+func encoderOf(layout Layout, c Config) (*Encoder, error) {
 	code, err := zfec.New(layout.K, layout.N)
 	if err != nil {
 		return nil, err
@@ -69,7 +80,7 @@ func NewEncoder(c Config) (*Encoder, error) {
 	if c.InFlight < 1 {
 		c.InFlight = c.Workers + 2
 	}
-	e := &Encoder{layout: layout, cipher: cipher, code: code, config: c, flat: tagged.NewCrypttext()}
+	e := &Encoder{layout: layout, code: code, config: c, flat: tagged.NewCrypttext()}
 	e.leaves = make([][]Hash, layout.N)
 	for i := range e.leaves {
 		e.leaves[i] = make([]Hash, 0, min(layout.Segments, 1<<12))
@@ -192,14 +203,14 @@ type pipeline struct {
 	free chan *buffers
 	done chan *encoded
 
-	mu   sync.Mutex // guards below: reading r is one worker's turn at a time
-	r    io.Reader
-	next int64
-	turn chan struct{} // closed when the segment read last has been through the flat hash
+	reader chan struct{} // full while a worker reads; guards below. Reading may take long: no mutex
+	r      io.Reader
+	next   int64
+	turn   chan struct{} // closed when the segment read last has been through the flat hash
 }
 
 func newPipeline(e *Encoder, r io.Reader) *pipeline {
-	p := &pipeline{Encoder: e, r: r, turn: make(chan struct{})}
+	p := &pipeline{Encoder: e, r: r, reader: make(chan struct{}, 1), turn: make(chan struct{})}
 	p.free = make(chan *buffers, e.config.InFlight)
 	p.done = make(chan *encoded, e.config.InFlight)
 	for range e.config.InFlight {
@@ -228,7 +239,9 @@ func (p *pipeline) work(ctx context.Context) error {
 		}
 		seg := &encoded{Segment: Segment{Num: num, Blocks: buf.blocks, free: p.free, buf: buf}}
 		seg.holds.Store(1)
-		p.cipher.XOR(buf.text, buf.text, num*p.layout.SegmentSize)
+		if p.cipher != nil {
+			p.cipher.XOR(buf.text, buf.text, num*p.layout.SegmentSize)
+		}
 		buf.segment.Reset()
 		buf.segment.Write(buf.text)
 		seg.hash = buf.segment.Sum()
@@ -251,8 +264,12 @@ func (p *pipeline) work(ctx context.Context) error {
 // read takes the next segment of plaintext into buf and lines up for the flat
 // hash: after before is closed, until mine is.
 func (p *pipeline) read(ctx context.Context, buf *buffers) (num int64, before, mine chan struct{}, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	select {
+	case p.reader <- struct{}{}:
+	case <-ctx.Done():
+		return p.layout.Segments, nil, nil, nil
+	}
+	defer func() { <-p.reader }()
 	num = p.next
 	if num == p.layout.Segments || ctx.Err() != nil {
 		return p.layout.Segments, nil, nil, nil

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 
 	"tahoe-go/internal/codec/ids"
@@ -25,7 +26,8 @@ type Trailer struct {
 }
 
 // Trailer finishes the file. It is an error before Segments has yielded its
-// last segment.
+// last segment. Of a file that is encoded again, ErrBadEncoding says that this
+// made other shares than those of the cap, and Cap has no key.
 func (e *Encoder) Trailer() (*Trailer, error) {
 	if !e.complete {
 		return nil, errors.New("trailer asked for before the last segment")
@@ -38,6 +40,9 @@ func (e *Encoder) Trailer() (*Trailer, error) {
 	}
 	t.shares = merkle.Build(shareRoots)
 	t.UEB = e.layout.packUEB(roots{crypttext: e.flat.Sum(), crypttextRoot: tree.Root(), shareRoot: t.shares.Root()})
+	if e.again != nil && !bytes.Equal(t.UEB, e.again.packed) {
+		return nil, fmt.Errorf("%w: encoded again it is another file", ErrBadEncoding)
+	}
 	t.Cap = caps.CHK{Key: e.config.Key, UEBHash: tagged.UEB(t.UEB), K: e.layout.K, N: e.layout.N, Size: e.layout.Size}
 	return t, nil
 }
