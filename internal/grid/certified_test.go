@@ -36,7 +36,10 @@ func TestGridManagers(t *testing.T) {
 			}
 			return c
 		}
-		fakes, servers := map[string]*fake{}, map[string]Known{}
+		fakes, servers := map[string]*fake{"by-hand": newFake()}, map[string]Known{}
+		for _, name := range []string{"good", "short", "over", "stranger's", "another's", "none"} {
+			fakes[name] = newFake()
+		}
 		g := New(Config{Open: open(fakes), Managers: []announce.Key{signingKey(t, 102).Key(), manager.Key()}})
 		defer g.Close()
 		for i, tt := range []struct {
@@ -61,7 +64,6 @@ func TestGridManagers(t *testing.T) {
 			{"none", func(announce.SigningKey) []announce.Certificate { return nil }},
 		} {
 			self := signingKey(t, byte(i+1))
-			fakes[tt.name] = newFake()
 			k := known(self.Key().String(), tt.name)
 			k.Name, k.Certs = tt.name, tt.certs(self)
 			servers[tt.name] = k
@@ -69,7 +71,6 @@ func TestGridManagers(t *testing.T) {
 		}
 		byHand := known("by-hand", "by-hand")
 		byHand.Name, byHand.Static, byHand.Certs = "by hand", true, servers["good"].Certs
-		fakes["by-hand"] = newFake()
 		g.Add(byHand)
 		if n := g.Wait(t.Context(), 7); n != 7 {
 			t.Fatalf("%d connected", n)

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -369,14 +370,14 @@ func TestUnheard(t *testing.T) {
 		if err := publishOnce(t, r.tub("alice", 1), hub.FURL(), sign(t, 1, "a", 1)); err != nil {
 			t.Fatal(err)
 		}
-		calls, heard := 0, 0
+		var calls, heard atomic.Int64
 		obj := &foolscap.Object{Methods: map[string]*foolscap.Method{"announce_v2": {
 			Args: subscriberMethods["announce_v2"].Args, Limit: maxAnnounce,
 			Do: func(_ context.Context, c *foolscap.Call) (any, error) {
-				if calls++; calls == 1 { // the line swallows it
+				if calls.Add(1) == 1 { // the line swallows it
 					time.Sleep(answerTime + time.Second)
 				} else {
-					heard += len(c.Set(0))
+					heard.Add(int64(len(c.Set(0))))
 				}
 				return nil, nil
 			},
@@ -389,8 +390,8 @@ func TestUnheard(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
-		if heard != 1 || calls != 2 {
-			t.Errorf("%d announcements arrived in %d calls, want 1 in the second", heard, calls)
+		if heard.Load() != 1 || calls.Load() != 2 {
+			t.Errorf("%d announcements arrived in %d calls, want 1 in the second", heard.Load(), calls.Load())
 		}
 	})
 }
@@ -402,23 +403,23 @@ func TestPartition(t *testing.T) {
 		t := r.t
 		hub, _ := r.hub(Limits{})
 		a, _ := r.client("alice", 1, hub.FURL(), nil)
-		changes := 0
-		b, heard := r.client("bob", 2, hub.FURL(), func(c *ClientConfig) { c.Changed = func() { changes++ } })
+		var changes atomic.Int64
+		b, heard := r.client("bob", 2, hub.FURL(), func(c *ClientConfig) { c.Changed = func() { changes.Add(1) } })
 		a.Publish(server("one"))
 		time.Sleep(time.Second)
 		if b.Status().HeardOut {
 			t.Error("heard out at once")
 		}
 		time.Sleep(time.Minute)
-		if !b.Status().HeardOut || changes != 1 {
-			t.Errorf("after a minute: heard out: %t, %d changes", b.Status().HeardOut, changes)
+		if !b.Status().HeardOut || changes.Load() != 1 {
+			t.Errorf("after a minute: heard out: %t, %d changes", b.Status().HeardOut, changes.Load())
 		}
 		heard.take()
 		r.net.Partition("bob", "hub")
 		a.Publish(server("two"))
 		a.Publish(server("three"))
 		time.Sleep(2 * time.Hour)
-		if b.Status().Subscribed || b.Status().HeardOut || changes != 2 || len(hub.Status().Subscribers) != 1 {
+		if b.Status().Subscribed || b.Status().HeardOut || changes.Load() != 2 || len(hub.Status().Subscribers) != 1 {
 			t.Errorf("both think they are connected: %+v", hub.Status().Subscribers)
 		}
 		r.net.Heal("bob", "hub")
