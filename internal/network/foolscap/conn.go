@@ -130,6 +130,9 @@ func (c *Conn) Err() error { return context.Cause(c.ctx) }
 // connection.
 func (c *Conn) Close() { c.finish() }
 
+// Drop ends the connection at once, without what waits to be written.
+func (c *Conn) Drop(why error) { c.end(why) }
+
 // end ends the connection at once, for the first reason given.
 func (c *Conn) end(why error) {
 	if !errors.Is(why, ErrClosed) {

@@ -22,7 +22,7 @@ type HandlerConfig struct {
 	NodeID     [20]byte       // the node's tub id, named to those whose write enabler is wrong
 	MaxUploads int            // shares being received at once, others are refused; 0: 2048
 	UploadIdle time.Duration  // an upload that nothing is written to for so long is aborted; 0: 30 min
-	MaxAnswers int64          // bytes of share data in answers under way, of all peers; others wait; 0: 256 MiB
+	MaxAnswers int64          // bytes of share data in answers under way, of all peers; others wait, and the slowest is dropped for them; 0: 256 MiB
 	Log        *slog.Logger   // nil: none
 }
 
@@ -53,7 +53,7 @@ func NewHandler(cfg HandlerConfig) *Handler {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	h := &Handler{cfg: cfg, answers: newAnswers(cfg.MaxAnswers), uploads: make(map[*upload]struct{})}
+	h := &Handler{cfg: cfg, answers: newAnswers(cfg.MaxAnswers, cfg.Log), uploads: make(map[*upload]struct{})}
 	h.object = &foolscap.Object{Iface: serverIface, Methods: serverMethods, Self: h}
 	return h
 }

@@ -3,9 +3,6 @@ package foolscapstore
 import (
 	"context"
 	"io"
-	"sync"
-
-	"golang.org/x/sync/semaphore"
 
 	"tahoe-go/internal/network/foolscap"
 	"tahoe-go/internal/network/foolscap/banana"
@@ -69,66 +66,4 @@ func bucketRead(ctx context.Context, c *foolscap.Call) (any, error) {
 		}
 	}
 	return p[:n], nil
-}
-
-// answers bounds the share data in answers that are not encoded yet: of one
-// connection, so that a peer that does not read its answers holds up nobody
-// else, and of all.
-type answers struct {
-	all *semaphore.Weighted
-	max int64
-
-	mu   sync.Mutex // guards below
-	each map[*foolscap.Conn]*peerAnswers
-}
-
-type peerAnswers struct {
-	*semaphore.Weighted
-	users int // guarded by answers.mu
-}
-
-func newAnswers(max int64) *answers {
-	return &answers{all: semaphore.NewWeighted(max), max: max, each: make(map[*foolscap.Conn]*peerAnswers)}
-}
-
-// enter waits for room for n bytes, which is given back when the call c has
-// been answered.
-func (a *answers) enter(ctx context.Context, c *foolscap.Call, n int64) error {
-	n = min(n, maxRead, a.max)
-	each := a.of(c.Conn)
-	c.Done(func() { a.leave(c.Conn) })
-	if err := each.Acquire(ctx, n); err != nil {
-		return err
-	}
-	if err := a.all.Acquire(ctx, n); err != nil {
-		each.Release(n)
-		return err
-	}
-	c.Done(func() {
-		a.all.Release(n)
-		each.Release(n)
-	})
-	return nil
-}
-
-func (a *answers) of(conn *foolscap.Conn) *peerAnswers {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	p := a.each[conn]
-	if p == nil {
-		p = &peerAnswers{Weighted: semaphore.NewWeighted(maxRead)}
-		a.each[conn] = p
-	}
-	p.users++
-	return p
-}
-
-func (a *answers) leave(conn *foolscap.Conn) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if p := a.each[conn]; p != nil {
-		if p.users--; p.users == 0 {
-			delete(a.each, conn)
-		}
-	}
 }
