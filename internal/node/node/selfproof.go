@@ -43,6 +43,7 @@ func (p *selfProof) prove(ctx context.Context, at netx.Addr) error {
 // gbsProof calls the storage server. own has no place in it.
 func (n *Node) gbsProof(own furl.NURL) proof {
 	return func(ctx context.Context, at netx.Addr) error {
+		own := own // there may be several services, and each asks for itself
 		own.Tor, own.Host, own.Port = true, at.Host, at.Port
 		c := gbs.NewClient(gbs.Config{Network: n.network, NURL: own, Isolation: at.Isolation, MaxConns: 1})
 		defer c.Close()
@@ -63,6 +64,7 @@ func (n *Node) tubProof(own furl.FURL) proof {
 			return err
 		}
 		defer probe.Close(ctx)
+		own := own // as above
 		own.Hints = []furl.Hint{{Kind: furl.Tor, Host: at.Host, Port: at.Port}}
 		ref, err := probe.Dial(ctx, own, foolscap.DialOptions{Isolation: at.Isolation})
 		if err == nil {
