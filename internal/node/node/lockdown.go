@@ -57,7 +57,7 @@ func (n *Node) locksDown() bool {
 func (n *Node) beginLockDown() bool {
 	switch {
 	case n.locksDown():
-		n.lock.set(tor.Waiting, "locked down by the kernel once Tor is found", lockdown.Report{})
+		n.lock.set(tor.Waiting, "locked down by the kernel once Tor is found and leads here by every onion service; nobody is let in before", lockdown.Report{})
 		return true
 	case n.cfg.TorOnly() && n.opts.LockDown != nil:
 		n.lock.set(tor.Unknown, "not locked down by the kernel: lockdown.enabled = false", lockdown.Report{})
@@ -67,8 +67,9 @@ func (n *Node) beginLockDown() bool {
 
 // lockDown has the kernel take from this process all ways out but the one to
 // tor, as soon as it is known where that is, and then lets others in; everything
-// that listens does so by now. Where the kernel cannot, the node runs on without and says so. Any other
-// error means that the lock-down may hold in part: the node must end.
+// that listens does so by now. Where the kernel cannot, the node runs on without
+// and says so. Any other error means that the lock-down may hold in part: the
+// node must end.
 func (n *Node) lockDown(ctx context.Context) error {
 	places, ok := n.torPlaces(ctx)
 	if !ok {
