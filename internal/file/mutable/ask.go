@@ -30,7 +30,11 @@ func (s *survey) askPeer(i int) {
 		switch {
 		case s.joins && earlier != nil:
 			<-earlier.done
-			a = earlier.answer
+			if a = earlier.answer; a.err != nil && s.over.Load() {
+				a = &answer{peer: peer, err: a.err, part: true} // nobody waits for another
+				s.f.o.answered(peer.ID, q, a)
+				return
+			}
 		case s.joins && len(s.f.o.knownSince(s.since, peer.ID)) > 0: // it has answered just now
 			a = &answer{peer: peer}
 		}

@@ -90,8 +90,8 @@ func (e *NotEnoughServersError) Error() string {
 func (e *NotEnoughServersError) Unwrap() []error { return e.Errs }
 
 // UncoordinatedError says that somebody else has changed the file since it was
-// looked at. Which of the writers prevails is not known before the file is
-// read again.
+// looked at, and that this writer's version is not what everybody reads. Which
+// of the writers prevails is not known before the file is read again.
 type UncoordinatedError struct {
 	Seen []ssk.Checkstring // other versions met, newest first; nobody has proven them
 	ours ssk.Version       // what was to be written

@@ -170,6 +170,7 @@ func (c *Client) Create(ctx context.Context, o CreateOptions, content func(caps.
 	f.o.learnKey(key)
 	peers := c.c.Servers.ForUpload(f.o.si)
 	m := newView(peers, nil)
+	m.alone = o.Key == nil
 	what := ssk.Config{Key: key, MDMF: o.MDMF, K: c.c.K, N: c.c.N, Seqnum: 1, Random: c.c.Random}
 	if err := f.publishWhole(ctx, m, what, data, tr); err != nil {
 		return caps.SSK{}, err

@@ -205,17 +205,22 @@ func (o *object) answered(server string, q *question, a *answer) {
 	}
 }
 
-// wrote remembers what a server has taken.
-func (o *object) wrote(server string, num storage.ShareNum, h held) {
+// wrote remembers what a server has taken, or, if all, all that it holds but
+// for what it is given at the same time. A server that nothing else is known
+// of may hold more.
+func (o *object) wrote(server string, shares map[storage.ShareNum]held, all bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	k := o.known[server]
+	if k == nil && !all {
+		return
+	}
 	if k == nil {
 		k = &known{shares: map[storage.ShareNum]held{}}
 		o.known[server] = k
 	}
 	k.at = time.Now()
-	k.shares[num] = h
+	maps.Copy(k.shares, shares)
 }
 
 // forgetServer drops what is known of one server, or of all.

@@ -45,7 +45,21 @@ func (f *File) overwriteSeen(ctx context.Context, src []byte, out *outage, tr *T
 		}
 		err = f.overwrite(ctx, m, src, tr)
 	}
+	if e, clash := errors.AsType[*UncoordinatedError](err); clash && f.stands(ctx, e.ours, out, tr) {
+		return nil
+	}
 	return err
+}
+
+// stands looks whether everybody reads this writer's version in spite of a
+// collision: the other has given up, or there was none, and a server lies.
+func (f *File) stands(ctx context.Context, ours ssk.Version, out *outage, tr *Trace) bool {
+	s, err := f.surveyToWrite(ctx, out, tr)
+	if err != nil || !s.isBest(ours) {
+		return false
+	}
+	_, rivalled := s.rival(ours)
+	return !rivalled
 }
 
 func (f *File) overwrite(ctx context.Context, m *view, src []byte, tr *Trace) error {

@@ -132,7 +132,7 @@ func (p *publication) run() error {
 // gather takes answers until there are none to come, or enough for those late
 // not to matter.
 func (p *publication) gather() {
-	first, answered := p.pending, 0
+	start, first, answered := time.Now(), p.pending, 0
 	patience := &p.f.c.c.Patience
 	late := time.NewTimer(p.f.c.patience(p.length) + time.Second)
 	defer late.Stop()
@@ -142,7 +142,7 @@ func (p *publication) gather() {
 			answered++
 			p.take(r)
 			if answered > first/2 {
-				late.Reset(max(patience.Straggle, 3*time.Since(p.start)))
+				late.Reset(max(patience.Straggle, 3*time.Since(start)))
 			}
 		case <-late.C:
 			overdue++
@@ -150,7 +150,7 @@ func (p *publication) gather() {
 				return
 			}
 			p.rehome(true)
-			late.Reset(max(patience.Straggle, time.Since(p.start)))
+			late.Reset(max(patience.Straggle, time.Since(start)))
 		}
 	}
 }
@@ -163,6 +163,8 @@ func (p *publication) take(r written) {
 		p.seen[c] = true
 	}
 	switch {
+	case r.clash && p.m.alone:
+		p.failed[r.peer.ID] = errLie
 	case r.clash:
 		p.clash = true
 		p.failed[r.peer.ID] = errClash
@@ -185,7 +187,10 @@ func (p *publication) take(r written) {
 	p.rehome(false)
 }
 
-var errClash = errors.New("another writer was there")
+var (
+	errClash = errors.New("another writer was there")
+	errLie   = errors.New("it says that it holds shares of a file that is new")
+)
 
 // rehome sends the shares that have no home, nor are on their way to one, to
 // further servers; if late, those too that have been on their way for long.

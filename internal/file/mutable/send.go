@@ -47,28 +47,44 @@ func (p *publication) sendOne(peer storage.Peer, nums []storage.ShareNum, writes
 	defer cancel()
 	res, err := peer.Server.TestAndWrite(ctx, si, p.f.writeEnabler(peer), c.leaseSecrets(si, peer), writes, []storage.Span{{Len: ssk.MaxCheckstring}})
 	r := written{peer: peer, nums: nums, err: err}
-	switch {
-	case err != nil:
-		if p.arrived(c.ctx, peer, nums, err) {
-			r.err = nil
-		}
-	default:
+	if err == nil {
 		p.judge(&r, res)
+	} else if p.arrived(c.ctx, peer, nums, err) {
+		r.err = nil
 	}
-	o := p.f.o
-	if r.err != nil || r.clash {
-		o.forgetServer(peer.ID)
-	} else {
-		for _, num := range nums {
-			o.wrote(peer.ID, num, held{check: p.check[num], version: p.version, proven: true, good: true})
-		}
-	}
+	p.remember(&r, res)
 	err = r.err
 	if r.clash {
 		err = &UncoordinatedError{Seen: r.seen}
 	}
 	p.tr.wrote(peer.ID, len(nums), err, time.Since(start))
 	return r
+}
+
+// remember notes what the server holds now: what it has taken, and what its
+// answer, if that has come, tells of the rest.
+func (p *publication) remember(r *written, res *storage.SlotResult) {
+	if r.err != nil || r.clash {
+		p.f.o.forgetServer(r.peer.ID)
+		return
+	}
+	shares, before := map[storage.ShareNum]held{}, p.m.known[r.peer.ID]
+	for _, num := range r.nums {
+		shares[num] = held{check: p.check[num], version: p.version, proven: true, good: true}
+	}
+	if res == nil {
+		p.f.o.wrote(r.peer.ID, shares, false)
+		return
+	}
+	for num, pieces := range res.Data {
+		if _, is := shares[num]; is || len(pieces) != 1 {
+			continue
+		}
+		if shares[num] = before.shares[num]; !bytes.Equal(pieces[0], shares[num].check) {
+			shares[num] = held{check: bytes.Clone(pieces[0])}
+		}
+	}
+	p.f.o.wrote(r.peer.ID, shares, true)
 }
 
 // judge sees from what the server held before whether anybody else has been

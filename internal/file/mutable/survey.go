@@ -54,6 +54,7 @@ type survey struct {
 	joins   bool // the answer to a question that is under way, or was answered since, will do
 	since   time.Time
 	joined  atomic.Bool // such an answer was used
+	over    atomic.Bool // a writer's has ended: nobody waits for answers
 	start   time.Time
 	answers chan *answer // holds all of each server, so that nobody waits to tell
 
@@ -127,6 +128,7 @@ func (s *survey) run(ctx context.Context) error {
 
 // runToWrite asks everybody and waits for all, but not for ever for the last.
 func (s *survey) runToWrite(ctx context.Context) error {
+	defer s.over.Store(true)
 	p := &s.f.c.c.Patience
 	s.ask(len(s.peers))
 	late := time.NewTimer(p.Ask + time.Second)

@@ -9,6 +9,7 @@ import (
 type view struct {
 	peers []storage.Peer    // in permuted order
 	known map[string]*known // by server; those that have not answered are missing
+	alone bool              // nobody else has the file's key yet
 }
 
 // newView has the servers; those unknown, known is nil, are taken to hold
@@ -20,7 +21,7 @@ func newView(peers []storage.Peer, k map[string]*known) *view {
 			k[p.ID] = &known{shares: map[storage.ShareNum]held{}}
 		}
 	}
-	return &view{peers, k}
+	return &view{peers: peers, known: k}
 }
 
 // versions lists what is known, newest first.
