@@ -162,20 +162,25 @@ func (o *object) addSample(h *holding) {
 			o.samples = nil
 		}
 	}
-	o.samples = slices.DeleteFunc(o.samples, func(s *holding) bool { return s.peer.ID == h.peer.ID && s.num == h.num })
-	own := 0
-	for _, s := range o.samples {
+	own, at := 0, len(o.samples)
+	for i, s := range o.samples {
 		if s.peer.ID == h.peer.ID {
 			own++
+			if s.num == h.num {
+				at = i
+			}
 		}
 	}
-	if own == serverSamples || len(o.samples) == maxSamples {
-		return
+	if at == len(o.samples) {
+		if own == serverSamples || at == maxSamples {
+			return
+		}
+		o.samples = append(o.samples, nil)
 	}
-	if len(o.samples) >= wholeSamples {
+	if at >= wholeSamples {
 		h = &holding{num: h.num, peer: h.peer, check: h.check, share: h.share.Bare(), version: h.version, proven: true}
 	}
-	o.samples = append(o.samples, h)
+	o.samples[at] = h
 }
 
 // question is one that a server was asked.

@@ -99,7 +99,9 @@ func (f *File) key(ctx context.Context, tr *Trace) (*ssk.PrivateKey, error) {
 			return nil, context.Cause(ctx)
 		}
 		f.drop(h, failed, tr)
-		if lost(failed) {
+		if failed == errChanged {
+			err = &UncoordinatedError{}
+		} else if err == errNoKey && lost(failed) {
 			err = errKeyAway
 		}
 	}
