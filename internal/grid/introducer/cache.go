@@ -18,6 +18,10 @@ import (
 // CacheFor is how long the cache keeps what its introducer no longer says.
 const CacheFor = 60 * 24 * time.Hour
 
+// saveEvery is how often the cache is written for news, which an introducer may
+// have without end.
+const saveEvery = 10 * time.Second
+
 // maxCache bounds the file, in bytes: all that may be known, with the times.
 const maxCache = maxKnownBytes + maxKnown*64
 
@@ -138,8 +142,31 @@ func withTime(to, entry []byte, at time.Time) []byte {
 	return fmt.Appendf(to, "  heard: %q\n", at.UTC().Format(time.RFC3339))
 }
 
+// saveSoon writes the cache now, or a little later if it was just written.
+// c.hearMu is held.
+func (c *Client) saveSoon() {
+	wait := saveEvery - time.Since(c.saved)
+	switch {
+	case wait <= 0 || c.saved.IsZero():
+		c.saveCache()
+	case c.saving == nil:
+		c.saving = time.AfterFunc(wait, func() {
+			c.hearMu.Lock()
+			defer c.hearMu.Unlock()
+			if c.saving != nil { // else it was saved, or is closed
+				c.saveCache()
+			}
+		})
+	}
+}
+
 // saveCache writes the cache. c.hearMu is held.
 func (c *Client) saveCache() {
+	c.saved = time.Now()
+	if c.saving != nil {
+		c.saving.Stop()
+		c.saving = nil
+	}
 	if c.conf.Sink == nil || c.conf.Private == nil || c.conf.Cache == "" {
 		return
 	}

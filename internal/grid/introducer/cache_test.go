@@ -80,6 +80,57 @@ func TestCacheThenIntroducer(t *testing.T) {
 	})
 }
 
+// TestCacheWrites: an introducer that always has something new does not have the
+// disk written without end, and nothing of it is lost.
+func TestCacheWrites(t *testing.T) {
+	bubble(t, func(r *rig) {
+		t := r.t
+		private := tempRoot(t)
+		tub, say, obj := r.badHub()
+		c, _ := r.client("alice", 1, tub.Register(r.name, obj), func(c *ClientConfig) { c.Private, c.Cache = private, "c.yaml" })
+		writes, begin := 0, time.Now()
+		var last os.FileInfo
+		const news = 300
+		for seqnum := range int64(news) {
+			if err := say(toWire(sign(t, 7, fmt.Sprintf("name %d", seqnum), seqnum+1))); err != nil {
+				t.Fatal(err)
+			}
+			if now, err := private.Stat("c.yaml"); err != nil || last == nil || !os.SameFile(last, now) {
+				last = now
+				writes++
+			}
+			if seqnum == 0 && last == nil {
+				t.Error("the first is not written at once")
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		if most := int(time.Since(begin)/saveEvery) + 1; writes > most {
+			t.Errorf("%d pieces of news in %v were written %d times, want %d", news, time.Since(begin), writes, most)
+		}
+		read := func() string {
+			t.Helper()
+			text, err := private.ReadFile("c.yaml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			return string(text)
+		}
+		time.Sleep(saveEvery)
+		if want := fmt.Sprintf("name %d\n", news-1); !strings.Contains(read(), want) {
+			t.Errorf("a while later the cache has %q, want %q", read(), want)
+		}
+		for _, name := range []string{"one more", "and another"} { // the first is written at once
+			if err := say(toWire(sign(t, 7, name, int64(news+2+len(name))))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.Close()
+		if !strings.Contains(read(), "and another") {
+			t.Errorf("once closed the cache has %q", read())
+		}
+	})
+}
+
 // TestCacheAge: the cache forgets what its introducer has long not said.
 func TestCacheAge(t *testing.T) {
 	bubble(t, func(r *rig) {

@@ -68,7 +68,9 @@ type Client struct {
 	obj  *foolscap.Object
 	keep *foolscap.Reconnector
 
-	hearMu sync.Mutex // held while announcements are taken and the Sink is told; before mu
+	hearMu sync.Mutex  // held while announcements are taken and the Sink is told; before mu; guards below
+	saved  time.Time   // when the cache was written
+	saving *time.Timer // writes it; nil: nothing is new
 
 	mu         sync.Mutex // guards below
 	closed     bool

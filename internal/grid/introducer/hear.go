@@ -64,7 +64,7 @@ func (c *Client) hear(set banana.Set) {
 		news = c.consider(ann) || news
 	}
 	if news {
-		c.saveCache()
+		c.saveSoon()
 	}
 }
 
