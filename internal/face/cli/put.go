@@ -135,6 +135,9 @@ func (a *app) putPlace(name, where string, f *storeFlags) (webclient.Place, erro
 	if err != nil {
 		return r.Place, err
 	}
+	if (caps.IsDir(r.Cap) || caps.Mutable(r.Cap)) && !caps.Writable(r.Cap) { // told before all of the file is sent
+		return r.Place, fail("", "the file was not stored: %s can only be read", r.word)
+	}
 	if r.slash || len(r.Path) == 0 && caps.IsDir(r.Cap) {
 		if name == "" || name == "-" {
 			return r.Place, fail("write the file's name behind it", "%s is a directory, and standard input has no name", r.word)

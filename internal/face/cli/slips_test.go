@@ -178,3 +178,23 @@ func TestEmptyOperands(t *testing.T) {
 	}
 	w.run(0, "ls", "")
 }
+
+// What can only be read is told before a file is sent there.
+func TestPutWhereNothingIsWritten(t *testing.T) {
+	w := newWorld(t)
+	w.write("f", "F")
+	for name, c := range map[string]caps.Cap{"dir": w.gw.mkdir(map[string]fakeChild{}), "file": w.gw.store([]byte("old"), "SDMF")} {
+		read, _ := caps.Read(c)
+		w.write(name+".cap", read.Reveal())
+		w.gw.asked()
+		for _, where := range []string{"@dir.cap:", "@dir.cap:x/y", "@file.cap"} {
+			if strings.HasPrefix(where, "@"+name) {
+				w.run(1, "put", "f", where)
+				w.says(w.err, "can only be read")
+			}
+		}
+		if asked := w.gw.asked(); len(asked) > 0 {
+			t.Errorf("the gateway was asked: %v", asked)
+		}
+	}
+}

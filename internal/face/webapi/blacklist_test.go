@@ -94,6 +94,7 @@ func TestBlacklist(t *testing.T) {
 		{"PUT", "/uri/" + mutable + "?offset=2", "second", 403, no},
 		{"PUT", at + "mutable", "second", 403, no},
 		{"POST", "/uri/" + mutable + "?t=check&repair=true&output=json", "", 200, `"repair-attempted": false`},
+		{"POST", "/uri/" + file + "?t=check&repair=true&output=json", "", 200, `"repair-attempted": false`},
 		{"GET", "/uri/" + sub + "/", "", 403, no},
 		{"GET", "/uri/" + sub + "?t=json", "", 403, no},
 		{"GET", at + "sub?t=json", "", 403, no},
