@@ -24,7 +24,7 @@ func (f *checkFlags) add(c *cobra.Command) {
 	c.Flags().Lookup("json").Usage = "the same as --raw"
 	c.Flags().BoolVar(&f.raw, "raw", false, "show the gateway's JSON")
 	c.Flags().BoolVar(&f.how.Verify, "verify", false, "read and prove every share, instead of asking who has which")
-	c.Flags().BoolVar(&f.how.Repair, "repair", false, "make good what is missing (if the gateway can)")
+	c.Flags().BoolVar(&f.how.Repair, "repair", false, "make good what is missing, where enough is left")
 	c.Flags().BoolVar(&f.how.AddLease, "add-lease", false, "renew the leases too")
 }
 

@@ -16,8 +16,9 @@ import (
 	"tahoe-go/internal/format/caps"
 )
 
-// checker checks immutable files. *immutable.Client does.
+// checker checks and repairs immutable files. *immutable.Client does.
 type checker interface {
+	Repair(ctx context.Context, c caps.CHKVerifier, o immutable.CheckOptions, tr *immutable.Trace) (*immutable.RepairResult, error)
 	Check(ctx context.Context, c caps.CHKVerifier, o immutable.CheckOptions, tr *immutable.Trace) (*immutable.CheckResult, error)
 }
 
@@ -29,9 +30,12 @@ type checked struct {
 	Summary string       `json:"summary,omitempty"`
 	Results checkResults `json:"results"`
 
-	words string
-	names map[string]string // of servers
+	words    string
+	names    map[string]string // of servers
+	troubles []trouble         // what servers said when something did not work
 }
+
+type trouble struct{ Server, Words string }
 
 // checkResults are the figures, nil for an object that is in its cap.
 type checkResults struct {
@@ -86,10 +90,15 @@ func (h *Handler) postCheck(q *request, root caps.Cap, names []string) error {
 	op.object(t.cap())
 	h.c.Grid.Wait(q.r.Context(), h.c.N)
 	op.enter(asking)
-	c, err := h.check(q.r.Context(), t.cap(), o, op)
+	var c *checked
 	var r *repaired
-	if err == nil && repair {
-		r, err = h.repair(q.r.Context(), t.cap(), c, o, op)
+	if repair {
+		r, err = h.repair(q.r.Context(), t.cap(), o, op)
+		if err == nil && caps.Mutable(t.cap()) {
+			err = r.err
+		}
+	} else {
+		c, err = h.check(q.r.Context(), t.cap(), o, op)
 	}
 	op.end(err)
 	switch {
@@ -165,6 +174,9 @@ func (c *checked) ofFile(r *immutable.CheckResult) *checked {
 	}
 	for _, s := range r.Servers {
 		c.names[s.ID] = clean(s.Name)
+		if s.Err != nil {
+			c.troubles = append(c.troubles, trouble{c.named(s.ID), clean(s.Err.Error())})
+		}
 	}
 	return c.with(n, r.Healthy(), r.Recoverable())
 }
@@ -211,8 +223,10 @@ type checkPage struct {
 	Counts               []figure
 	Shares               []shareRow
 	Corrupt              []shareRow
-	Repair, Repaired     bool
-	Before               string
+	Repaired             bool
+	Failure              string // of a repair
+	Before               string // a repair; "": there was none
+	Troubles             []trouble
 }
 
 type shareRow struct{ Num, Servers string }

@@ -21,9 +21,6 @@ import (
 func (h *Handler) postDeep(q *request, root caps.Cap, names []string) error {
 	kind := q.t()
 	o, repair, err := q.checkArgs()
-	if repair {
-		err = notYet("Repairs of whole trees")
-	}
 	if err != nil {
 		return err
 	}
@@ -40,11 +37,11 @@ func (h *Handler) postDeep(q *request, root caps.Cap, names []string) error {
 	}
 	switch kind {
 	case "stream-manifest":
-		return h.stream(q, c, nil)
+		return h.streamManifest(q, c)
 	case "stream-deep-check":
-		return h.stream(q, c, &o)
+		return h.streamCheck(q, c, treeCheck{o, repair})
 	case "start-deep-check":
-		return h.startWork(q, &checkWork{h: h, origin: c, o: o})
+		return h.startWork(q, &checkWork{h: h, origin: c, how: treeCheck{o, repair}})
 	}
 	return h.startWork(q, &deepWork{h: h, kind: strings.TrimPrefix(kind, "start-"), origin: c})
 }
@@ -246,6 +243,7 @@ type deepPage struct {
 	Items         []manifestRow
 	More          int
 	Unhealthy     []manifestRow // of a check; Link leads to its result
+	Repair        bool          // there was one
 }
 
 type manifestRow struct{ Path, Cap, Link string }

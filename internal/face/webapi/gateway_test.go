@@ -31,6 +31,7 @@ import (
 // testGrid is a slice of servers in memory.
 type testGrid struct {
 	faults []*faultstore.Store
+	stores []*memstore.Store // behind the faults
 
 	mu     sync.Mutex // guards below
 	peers  []storage.Peer
@@ -45,8 +46,9 @@ func newGrid(t testing.TB, servers int) *testGrid {
 	g := &testGrid{change: make(chan struct{})}
 	now := time.Now()
 	for i := range servers {
-		f := faultstore.For(t, memstore.New(memstore.Config{}))
-		g.faults = append(g.faults, f)
+		m := memstore.New(memstore.Config{})
+		f := faultstore.For(t, m)
+		g.stores, g.faults = append(g.stores, m), append(g.faults, f)
 		id := fmt.Sprintf("v0-server%02d", i)
 		name := fmt.Sprintf("server %d", i)
 		g.peers = append(g.peers, storage.Peer{ID: id, Name: name, Seed: []byte(id), LeaseSeed: [20]byte{byte(i)}, Server: f})

@@ -117,8 +117,11 @@ func (op *operation) end(err error) {
 	})
 }
 
-// enter begins a stage, from zero bytes.
+// enter begins a stage, from zero bytes. op may be nil.
 func (op *operation) enter(s stage) {
+	if op == nil {
+		return
+	}
 	op.mu.Lock()
 	defer op.mu.Unlock()
 	op.stage, op.done, op.words = s, 0, ""

@@ -9,30 +9,14 @@ import (
 	"sync"
 
 	"tahoe-go/internal/file/filestore"
-	"tahoe-go/internal/file/immutable"
 	"tahoe-go/internal/format/caps"
 	"tahoe-go/internal/format/dirtable"
 )
 
-// stream answers with a line of JSON for each object in a directory and below,
-// as they are found, and one of figures at the end: a manifest, or with o the
-// result of a check. A failure is a line that begins with ERROR, as the status
-// has been sent by then.
-func (h *Handler) stream(q *request, c caps.Dir, o *immutable.CheckOptions) error {
-	q.Header().Set("Content-Type", "text/plain; charset=utf-8")
-	q.Header().Set("Cache-Control", "no-store")
-	s := &streaming{q: q, out: h.patient(q)}
-	err := h.look(q, func(ctx context.Context, op *operation) error {
-		op.object(c)
-		if q.status != 0 {
-			return errBegun // some of it has been sent
-		}
-		s.begin()
-		if o != nil {
-			return h.checkTree(ctx, c, *o, &s.stats, &s.mu, func(it filestore.Item, r *checked) error {
-				return s.line(it, checkLine{it.RevealLine(), r})
-			})
-		}
+// streamManifest answers with a line of JSON for each object in a directory
+// and below.
+func (h *Handler) streamManifest(q *request, c caps.Dir) error {
+	return h.stream(q, c, func(ctx context.Context, s *streaming) error {
 		return h.walk(ctx, c, filestore.Visitor{
 			Visit: func(it filestore.Item) error {
 				s.stats.Add(it)
@@ -43,6 +27,35 @@ func (h *Handler) stream(q *request, c caps.Dir, o *immutable.CheckOptions) erro
 				return nil
 			},
 		})
+	})
+}
+
+// streamCheck does so with the result of a check, or of a check and repair.
+func (h *Handler) streamCheck(q *request, c caps.Dir, how treeCheck) error {
+	return h.stream(q, c, func(ctx context.Context, s *streaming) error {
+		return h.checkTree(ctx, c, how, &s.stats, &s.mu, func(it filestore.Item, r *repaired) error {
+			if how.repair {
+				return s.line(it, repairLine{it.RevealLine(), r})
+			}
+			return s.line(it, checkLine{it.RevealLine(), r.Before})
+		})
+	})
+}
+
+// stream answers with the lines that write makes, as they are made, and one of
+// figures at the end. A failure is a line that begins with ERROR, as the
+// status has been sent by then.
+func (h *Handler) stream(q *request, c caps.Dir, write func(context.Context, *streaming) error) error {
+	q.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	q.Header().Set("Cache-Control", "no-store")
+	s := &streaming{q: q, out: h.patient(q)}
+	err := h.look(q, func(ctx context.Context, op *operation) error {
+		op.object(c)
+		if q.status != 0 {
+			return errBegun // some of it has been sent
+		}
+		s.begin()
+		return write(ctx, s)
 	})
 	switch {
 	case err != nil && q.status == 0: // nothing has been sent
@@ -61,6 +74,11 @@ var errBegun = errorf(http.StatusGone, "A directory below cannot be read now: to
 type checkLine struct {
 	filestore.Line
 	Results *checked `json:"check-results"`
+}
+
+type repairLine struct {
+	filestore.Line
+	Results *repaired `json:"check-and-repair-results"`
 }
 
 // streaming is an answer of lines.

@@ -24,18 +24,25 @@ const checksAtOnce = 8
 // only those that are not healthy are kept.
 const maxChecked = 20_000
 
-// checkTree checks a directory and everything below it. A directory that
-// cannot be read is checked all the same, and the rest too. found is called
-// for each object, by one goroutine at a time, and stats as well.
-func (h *Handler) checkTree(ctx context.Context, c caps.Dir, o immutable.CheckOptions, stats *filestore.Stats, mu *sync.Mutex,
-	found func(filestore.Item, *checked) error) error {
+// treeCheck says how everything in a directory and below is checked.
+type treeCheck struct {
+	immutable.CheckOptions
+	repair bool // what is not healthy
+}
+
+// checkTree checks a directory and everything below it, and repairs it if so
+// told. A directory that cannot be read is checked all the same, and the rest
+// too. found is called for each object, by one goroutine at a time, and stats
+// as well; without repair Before is what was found.
+func (h *Handler) checkTree(ctx context.Context, c caps.Dir, how treeCheck, stats *filestore.Stats, mu *sync.Mutex,
+	found func(filestore.Item, *repaired) error) error {
 	h.c.Grid.Wait(ctx, h.c.N)
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(checksAtOnce)
 	err := h.walk(ctx, c, filestore.Visitor{
 		Visit: func(it filestore.Item) error {
 			g.Go(func() error {
-				r, err := h.check(ctx, it.Cap(), o, nil)
+				r, err := h.checkOne(ctx, it.Cap(), how)
 				if err != nil {
 					return err
 				}
@@ -60,48 +67,81 @@ func (h *Handler) checkTree(ctx context.Context, c caps.Dir, o immutable.CheckOp
 	return err
 }
 
+func (h *Handler) checkOne(ctx context.Context, c caps.Cap, how treeCheck) (*repaired, error) {
+	if how.repair {
+		return h.repair(ctx, c, how.CheckOptions, nil)
+	}
+	found, err := h.check(ctx, c, how.CheckOptions, nil)
+	if err != nil {
+		return nil, err
+	}
+	return &repaired{SI: found.SI, Before: found, After: found}, nil
+}
+
 // checkWork checks a directory and everything below it, under a handle.
 type checkWork struct {
 	h      *Handler
 	origin caps.Dir
-	o      immutable.CheckOptions
+	how    treeCheck
 
-	mu                                      sync.Mutex // guards below
-	stats                                   filestore.Stats
-	checked, healthy, unhealthy, unreadable int
-	corrupt                                 [][3]any
-	results                                 map[string]*checked // by storage index
-	sick                                    []sickObject
+	mu                  sync.Mutex // guards below
+	stats               filestore.Stats
+	checked             int
+	before, after       tally
+	attempted, repaired int
+	results             map[string]*repaired // by storage index
+	sick                []sickObject
 }
 
+// tally counts the objects of a tree, before or after a repair.
+type tally struct {
+	healthy, unhealthy, unreadable int
+	corrupt                        [][3]any // shares
+}
+
+func (t *tally) add(c *checked) {
+	if c.Results.Healthy {
+		t.healthy++
+	} else {
+		t.unhealthy++
+	}
+	if !*c.Results.Recoverable {
+		t.unreadable++
+	}
+	t.corrupt = append(t.corrupt, c.Results.Corrupt...)
+}
+
+// sickObject is one that was not healthy before.
 type sickObject struct {
 	path []string
-	*checked
+	*repaired
 }
 
 var _ parted = (*checkWork)(nil)
 
 func (w *checkWork) run(ctx context.Context) error {
-	return w.h.checkTree(ctx, w.origin, w.o, &w.stats, &w.mu, func(it filestore.Item, c *checked) error {
-		if c.SI == "" {
+	return w.h.checkTree(ctx, w.origin, w.how, &w.stats, &w.mu, func(it filestore.Item, r *repaired) error {
+		if r.SI == "" {
 			return nil // in its cap, or unknown
 		}
 		w.checked++
-		if c.Results.Healthy {
-			w.healthy++
-		} else {
-			w.unhealthy++
-			w.sick = append(w.sick, sickObject{it.Path, c})
-		}
-		if !*c.Results.Recoverable {
-			w.unreadable++
-		}
-		w.corrupt = append(w.corrupt, c.Results.Corrupt...)
-		if !c.Results.Healthy || len(w.results) < maxChecked {
-			if w.results == nil {
-				w.results = map[string]*checked{}
+		w.before.add(r.Before)
+		w.after.add(r.After)
+		if r.Attempted {
+			w.attempted++
+			if *r.Successful {
+				w.repaired++
 			}
-			w.results[c.SI] = c
+		}
+		ill := !r.Before.Results.Healthy
+		if ill {
+			w.sick = append(w.sick, sickObject{it.Path, r})
+		}
+		if ill || len(w.results) < maxChecked {
+			if w.results == nil {
+				w.results = map[string]*repaired{}
+			}
+			w.results[r.SI] = r
 		}
 		return nil
 	})
@@ -112,46 +152,88 @@ func (w *checkWork) show(q *request, hd *handle, output string) error {
 	done := hd.finished()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	root := ""
-	if si, ok := caps.Index(w.origin); ok {
-		root = si.String()
-	}
 	slices.SortFunc(w.sick, func(a, b sickObject) int { return slices.Compare(a.path, b.path) })
 	if output == "json" {
-		sick := make([][2]any, 0, len(w.sick))
-		for _, s := range w.sick {
-			sick = append(sick, [2]any{append([]string{}, s.path...), s.checked})
-		}
-		return q.json("text/plain", map[string]any{
-			"finished": done, "root-storage-index": cmp.Or(root, "<none>"), "count-objects-checked": w.checked, "count-objects-healthy": w.healthy,
-			"count-objects-unhealthy": w.unhealthy, "count-objects-unrecoverable": w.unreadable, "count-corrupt-shares": len(w.corrupt),
-			"list-corrupt-shares": append([][3]any{}, w.corrupt...), "list-unhealthy-files": sick, "stats": &w.stats,
-		})
+		return q.json("text/plain", w.facts(done))
 	}
-	p := deepPage{Title: "Check of a directory and all below", Handle: hd.name, Origin: root, Finished: done}
+	p := deepPage{Title: "Check of a directory and all below", Handle: hd.name, Origin: w.root(), Finished: done, Figures: []figure{w.count("Objects checked", w.checked)}}
+	if w.how.repair {
+		p.Repair, p.Title = true, "Check and repair of a directory and all below"
+		p.Figures = append(p.Figures, w.count("Repairs attempted", w.attempted), w.count("Repaired", w.repaired), w.count("Not repaired", w.attempted-w.repaired))
+		p.Figures = append(append(p.Figures, w.before.figures(", before")...), w.after.figures(", now")...)
+	} else {
+		p.Figures = append(p.Figures, w.before.figures("")...)
+	}
+	for _, s := range w.sick[:min(len(w.sick), shownMost)] {
+		text := s.Before.Summary
+		if w.how.repair {
+			text += ". " + cmp.Or(s.Failure, "Repaired.")
+		}
+		p.Unhealthy = append(p.Unhealthy, manifestRow{Path: pathWords(s.path), Cap: text, Link: "/operations/" + quote(hd.name) + "/" + s.SI})
+	}
+	return w.h.render(q, http.StatusOK, "operation.html", p)
+}
+
+func (w *checkWork) count(name string, n int) figure {
+	return figure{name, humanize.Comma(int64(n))}
+}
+
+func (t *tally) figures(when string) (list []figure) {
 	for _, f := range []struct {
 		name  string
 		value int
-	}{
-		{"Objects checked", w.checked}, {"Healthy", w.healthy}, {"Not healthy", w.unhealthy}, {"Of these cannot be read", w.unreadable}, {"Damaged shares", len(w.corrupt)},
-	} {
-		p.Figures = append(p.Figures, figure{f.name, humanize.Comma(int64(f.value))})
+	}{{"Healthy", t.healthy}, {"Not healthy", t.unhealthy}, {"Of these cannot be read", t.unreadable}, {"Damaged shares", len(t.corrupt)}} {
+		list = append(list, figure{f.name + when, humanize.Comma(int64(f.value))})
 	}
-	for _, s := range w.sick[:min(len(w.sick), shownMost)] {
-		p.Unhealthy = append(p.Unhealthy, manifestRow{Path: pathWords(s.path), Cap: s.Summary, Link: "/operations/" + quote(hd.name) + "/" + s.SI})
+	return list
+}
+
+func (w *checkWork) root() string {
+	if si, ok := caps.Index(w.origin); ok {
+		return si.String()
 	}
-	return w.h.render(q, http.StatusOK, "operation.html", p)
+	return ""
+}
+
+// facts is the result as JSON has it. The names are the Python gateway's; with
+// repair most are said of before and after. w.mu is held.
+func (w *checkWork) facts(done bool) map[string]any {
+	sick := make([][2]any, 0, len(w.sick))
+	for _, s := range w.sick {
+		sick = append(sick, [2]any{append([]string{}, s.path...), s.Before})
+	}
+	facts := map[string]any{
+		"finished": done, "root-storage-index": cmp.Or(w.root(), "<none>"), "count-objects-checked": w.checked,
+		"list-corrupt-shares": append([][3]any{}, w.before.corrupt...), "list-unhealthy-files": sick, "stats": &w.stats,
+	}
+	if !w.how.repair {
+		w.before.facts(facts, "")
+		return facts
+	}
+	w.before.facts(facts, "-pre-repair")
+	w.after.facts(facts, "-post-repair")
+	facts["count-repairs-attempted"], facts["count-repairs-successful"], facts["count-repairs-unsuccessful"] = w.attempted, w.repaired, w.attempted-w.repaired
+	facts["list-remaining-corrupt-shares"] = append([][3]any{}, w.after.corrupt...)
+	return facts
+}
+
+func (t *tally) facts(facts map[string]any, when string) {
+	facts["count-objects-healthy"+when], facts["count-objects-unhealthy"+when] = t.healthy, t.unhealthy
+	facts["count-objects-unrecoverable"+when], facts["count-corrupt-shares"+when] = t.unreadable, len(t.corrupt)
 }
 
 // showPart answers at /operations/HANDLE/SI.
 func (w *checkWork) showPart(q *request, si string) error {
 	w.mu.Lock()
-	c := w.results[si]
+	r := w.results[si]
 	w.mu.Unlock()
-	if c == nil {
+	switch {
+	case r == nil:
 		return errNoPart
+	case w.how.repair:
+		return w.h.showRepair(q, r)
 	}
-	return w.h.showCheck(q, c)
+	return w.h.showCheck(q, r.Before)
 }
 
 // pathWords shows the path to an object.

@@ -215,8 +215,7 @@ func TestTreeWaitsForServers(t *testing.T) {
 	})
 }
 
-// A mutable file that has lost shares is made whole again; an immutable one
-// cannot be yet.
+// A mutable file that has lost shares is made whole again.
 func TestRepair(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		g := newGateway(t, 5, nil)
@@ -240,7 +239,11 @@ func TestRepair(t *testing.T) {
 		g.grid.mu.Unlock()
 		time.Sleep(time.Minute)
 		ro := g.ask(t, "GET", "/uri/"+file+"?t=readonly-uri", 200)
-		g.send(t, "POST", "/uri/"+ro+"?t=check&repair=true", "", http.StatusMethodNotAllowed)
+		g.send(t, "POST", "/uri/"+ro+"?t=check&repair=true", "", 200)
+		body = g.send(t, "POST", "/uri/"+ro+"?t=check&repair=true&output=json", "", 200)
+		if !strings.Contains(body, `"repair-attempted": false`) || !strings.Contains(body, `"repair-successful": false`) || !strings.Contains(body, "takes the cap that grants writing") {
+			t.Errorf("a repair without the write cap says %s", body)
+		}
 		body = g.send(t, "POST", "/uri/"+file+"?t=check&repair=true&output=json", "", 200)
 		for _, want := range []string{`"repair-attempted": true`, `"repair-successful": true`, `"pre-repair-results": {`, `"summary": "Healthy"`} {
 			if !strings.Contains(body, want) {

@@ -73,6 +73,8 @@ type Client struct {
 	wg    sync.WaitGroup
 	turns turns // of uploads
 	trips trips
+
+	repairs chan struct{} // full while repairsAtOnce are reading and sending
 }
 
 // New checks c.
@@ -87,7 +89,7 @@ func New(c Config) (*Client, error) {
 	or(&c.Patience.Hedge, time.Second)
 	or(&c.Log, slog.New(slog.DiscardHandler))
 	ctx, stop := context.WithCancel(context.Background())
-	return &Client{c: c, ctx: ctx, stop: stop}, nil
+	return &Client{c: c, ctx: ctx, stop: stop, repairs: make(chan struct{}, repairsAtOnce)}, nil
 }
 
 // Close ends what goes on behind the operations, which must have ended.

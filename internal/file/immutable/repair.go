@@ -30,6 +30,10 @@ type RepairResult struct {
 // Successful reports whether the file is healthy now.
 func (r *RepairResult) Successful() bool { return r.After.Healthy() }
 
+// repairsAtOnce bounds memory: a repair holds what a download and an upload do,
+// and a tree may have many files that need one.
+const repairsAtOnce = 2
+
 // Repair checks a file and, if shares are missing or damaged and enough of the
 // others are left to read it, makes those again and gives them to servers that
 // have least of the file. The new shares are byte for byte those that were
@@ -53,7 +57,12 @@ func (c *Client) Repair(ctx context.Context, cap caps.CHKVerifier, o CheckOption
 	for !res.After.Healthy() && res.After.Recoverable() {
 		res.Attempted = true
 		r := newRepair(c, res.After, tr)
-		res.Err = r.run(ctx)
+		select {
+		case c.repairs <- struct{}{}:
+			res.Err = r.run(ctx)
+			<-c.repairs
+		case <-ctx.Done():
+		}
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -63,7 +72,7 @@ func (c *Client) Repair(ctx context.Context, cap caps.CHKVerifier, o CheckOption
 		}
 	}
 	if res.Attempted {
-		c.c.Log.Info("file repaired", "si", cap.Index.Short(), "before", before.Good(), "now", res.After.Good(), "of", cap.N, "err", res.Err)
+		c.c.Log.Info("repair ended", "si", cap.Index.Short(), "before", before.Good(), "now", res.After.Good(), "of", cap.N, "err", res.Err)
 	}
 	return res, nil
 }
