@@ -221,7 +221,7 @@ func (s *server) lost(err error, pause time.Duration) {
 // heard notes what a call told of the server's health.
 func (s *server) heard(ctx context.Context, err error) {
 	switch {
-	case err == nil || answered(err):
+	case err == nil || storage.Answered(err):
 		s.g.mu.Lock()
 		s.status.LastContact = time.Now()
 		s.g.mu.Unlock()
@@ -235,16 +235,6 @@ func (s *server) heard(ctx context.Context, err error) {
 		default: // a probe is due already
 		}
 	}
-}
-
-// answered reports whether err is a server's considered refusal.
-func answered(err error) bool {
-	for _, e := range []error{storage.ErrNotFound, storage.ErrConflict, storage.ErrTooLarge, storage.ErrIncomplete, storage.ErrNoSpace, storage.ErrFragmented, storage.ErrRefused, storage.ErrBadWriteEnabler} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
 }
 
 // jitter returns a time between half and one and a half of d.

@@ -14,6 +14,7 @@ import (
 	"tahoe-go/internal/format/caps"
 	"tahoe-go/internal/format/chk"
 	"tahoe-go/internal/kit/spool"
+	"tahoe-go/internal/storage"
 )
 
 // httpError is an answer that is not what was asked for.
@@ -106,7 +107,7 @@ func translateBare(err error) *httpError {
 	return errorf(http.StatusInternalServerError, "It did not work: %v.", err)
 }
 
-func reports(servers []immutable.ServerReport) []string {
+func reports(servers []storage.ServerReport) []string {
 	var lines []string
 	for _, s := range servers {
 		lines = append(lines, s.String())

@@ -106,14 +106,14 @@ func translateMutable(err error) *httpError {
 		if e.Corrupt > 0 {
 			text += fmt.Sprintf(" %d more are damaged.", e.Corrupt)
 		}
-		return &httpError{status: http.StatusGone, text: text, details: words(e.Reports)}
+		return &httpError{status: http.StatusGone, text: text, details: reports(e.Reports)}
 	}
 	if e, ok := errors.AsType[*mutable.NotEnoughServersError](err); ok {
 		text := fmt.Sprintf("It was not stored: servers took %d of its %d shares, and %d are needed to read it.", e.Placed, e.N, e.Want)
 		if len(e.Reports) == 0 {
 			text = "It was not stored: no storage server is connected. The start page shows why."
 		}
-		return &httpError{status: http.StatusInternalServerError, text: text, details: words(e.Reports)}
+		return &httpError{status: http.StatusInternalServerError, text: text, details: reports(e.Reports)}
 	}
 	if e, ok := errors.AsType[*mutable.NewerError](err); ok {
 		return newerError(e)
@@ -129,14 +129,6 @@ func translateMutable(err error) *httpError {
 
 // errSDMF: an SDMF file is encoded and signed as one piece.
 var errSDMF = errorf(http.StatusRequestEntityTooLarge, "The file is too large for its kind: SDMF files have at most %d MiB. With format=MDMF larger ones can be made.", ssk.MaxSegment>>20)
-
-func words(servers []mutable.ServerReport) []string {
-	var lines []string
-	for _, s := range servers {
-		lines = append(lines, s.String())
-	}
-	return lines
-}
 
 // tooFew reports whether an error says that more servers might help.
 func tooFew(err error) bool {

@@ -35,24 +35,8 @@ func damage(err error) string {
 	return ""
 }
 
-// ServerReport is what became of one server in an operation. It is data for
-// people, complete enough to see who failed and why.
-type ServerReport struct {
-	ID, Name string
-	Shares   []storage.ShareNum // held or placed there
-	Err      error              // why it did not (fully) take part; nil: it did
-}
-
-func (r ServerReport) String() string {
-	name := r.Name
-	if name == "" {
-		name = r.ID
-	}
-	if r.Err == nil {
-		return fmt.Sprintf("%s: %d shares", name, len(r.Shares))
-	}
-	return fmt.Sprintf("%s: %v", name, r.Err)
-}
+// ServerReport is what became of one server in an operation.
+type ServerReport = storage.ServerReport
 
 // UnhappyError says that a file could not be spread over enough servers.
 // Nothing already stored is lost by it.
@@ -67,7 +51,7 @@ func (e *UnhappyError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "shares could be placed on %d distinct servers only, %d are wanted (any %d of %d shares rebuild the file)",
 		e.Happy, e.Want, e.K, e.N)
-	writeServers(&b, e.Servers)
+	b.WriteString(storage.Told(e.Servers))
 	return b.String()
 }
 
@@ -85,22 +69,8 @@ func (e *NotEnoughSharesError) Error() string {
 	if e.Corrupt > 0 {
 		fmt.Fprintf(&b, ", %d more are damaged", e.Corrupt)
 	}
-	writeServers(&b, e.Servers)
+	b.WriteString(storage.Told(e.Servers))
 	return b.String()
-}
-
-func writeServers(b *strings.Builder, servers []ServerReport) {
-	if len(servers) == 0 {
-		b.WriteString("; no storage server is connected")
-		return
-	}
-	for i, s := range servers {
-		sep := "; "
-		if i == 0 {
-			sep = ": "
-		}
-		b.WriteString(sep + s.String())
-	}
 }
 
 func checkEncoding(k, happy, n int) error {

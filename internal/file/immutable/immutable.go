@@ -19,7 +19,6 @@ import (
 	"sync"
 	"time"
 
-	"tahoe-go/internal/codec/tagged"
 	"tahoe-go/internal/format/chk"
 	"tahoe-go/internal/kit/redact"
 	"tahoe-go/internal/storage"
@@ -107,9 +106,7 @@ func or[T comparable](v *T, otherwise T) {
 
 // leaseSecrets derives what peer records our lease on si under.
 func (c *Client) leaseSecrets(si storage.Index, peer storage.Peer) storage.LeaseSecrets {
-	master := []byte(c.c.LeaseSecret.Reveal())
-	renew, cancel := tagged.LeaseRenew(master, si, peer.LeaseSeed), tagged.LeaseCancel(master, si, peer.LeaseSeed)
-	return storage.LeaseSecrets{Renew: redact.New(string(renew[:])), Cancel: redact.New(string(cancel[:]))}
+	return peer.LeaseSecrets(c.c.LeaseSecret, si)
 }
 
 // Trace watches an operation. Any field may be nil. The functions are called

@@ -61,14 +61,7 @@ func mayPass(err error) bool {
 }
 
 // unheard reports whether err may be the network's: not a server's answer.
-func unheard(err error) bool {
-	for _, said := range []error{storage.ErrRefused, storage.ErrNoSpace, storage.ErrConflict, storage.ErrTooLarge, storage.ErrFragmented} {
-		if errors.Is(err, said) {
-			return false
-		}
-	}
-	return !forgotten(err)
-}
+func unheard(err error) bool { return !storage.Answered(err) && !forgotten(err) }
 
 // forgotten reports whether a server no longer knows of the upload: it was
 // restarted, or has waited too long.

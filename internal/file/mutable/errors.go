@@ -22,24 +22,8 @@ var errSlow = errors.New("no answer while the other servers had answered")
 // errChanged is why a share is no longer used though nothing is wrong with it.
 var errChanged = errors.New("the share was overwritten while it was read")
 
-// ServerReport is what became of one server in an operation. It is data for
-// people, complete enough to see who failed and why.
-type ServerReport struct {
-	ID, Name string
-	Shares   []storage.ShareNum // held or placed there
-	Err      error              // why it did not (fully) take part; nil: it did
-}
-
-func (r ServerReport) String() string {
-	name := r.Name
-	if name == "" {
-		name = r.ID
-	}
-	if r.Err == nil {
-		return fmt.Sprintf("%s: %d shares", name, len(r.Shares))
-	}
-	return fmt.Sprintf("%s: %v", name, r.Err)
-}
+// ServerReport is what became of one server in an operation.
+type ServerReport = storage.ServerReport
 
 // UnrecoverableError says that no version of a file can be read now.
 type UnrecoverableError struct {
@@ -64,7 +48,7 @@ func (e *UnrecoverableError) Error() string {
 	if e.Corrupt > 0 {
 		fmt.Fprintf(&b, ", %d more are damaged", e.Corrupt)
 	}
-	writeServers(&b, e.Reports)
+	b.WriteString(storage.Told(e.Reports))
 	return b.String()
 }
 
@@ -82,7 +66,7 @@ type NotEnoughServersError struct {
 func (e *NotEnoughServersError) Error() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "servers took %d of the %d shares of the new version, at least %d are needed to read it", e.Placed, e.N, e.Want)
-	writeServers(&b, e.Reports)
+	b.WriteString(storage.Told(e.Reports))
 	return b.String()
 }
 
@@ -107,18 +91,4 @@ func (e *UncoordinatedError) Error() string {
 		return "somebody else has changed the file meanwhile; read it and try again"
 	}
 	return fmt.Sprintf("somebody else has changed the file meanwhile (version %s was met); read it and try again", strings.Join(nums, ", "))
-}
-
-func writeServers(b *strings.Builder, servers []ServerReport) {
-	if len(servers) == 0 {
-		b.WriteString("; no storage server is connected")
-		return
-	}
-	for i, s := range servers {
-		sep := "; "
-		if i == 0 {
-			sep = ": "
-		}
-		b.WriteString(sep + s.String())
-	}
 }

@@ -26,7 +26,6 @@ import (
 	"sync"
 	"time"
 
-	"tahoe-go/internal/codec/tagged"
 	"tahoe-go/internal/format/caps"
 	"tahoe-go/internal/format/ssk"
 	"tahoe-go/internal/kit/redact"
@@ -128,9 +127,7 @@ func or[T comparable](v *T, otherwise T) {
 
 // leaseSecrets derives what peer records our lease on si under.
 func (c *Client) leaseSecrets(si storage.Index, peer storage.Peer) storage.LeaseSecrets {
-	master := []byte(c.c.LeaseSecret.Reveal())
-	renew, cancel := tagged.LeaseRenew(master, si, peer.LeaseSeed), tagged.LeaseCancel(master, si, peer.LeaseSeed)
-	return storage.LeaseSecrets{Renew: redact.New(string(renew[:])), Cancel: redact.New(string(cancel[:]))}
+	return peer.LeaseSecrets(c.c.LeaseSecret, si)
 }
 
 // CreateOptions say what is made.

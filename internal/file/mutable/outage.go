@@ -33,18 +33,10 @@ func (f *File) newOutage() *outage {
 	return o
 }
 
-// refusals are answers that servers have considered.
-var refusals = []error{storage.ErrNoSpace, storage.ErrTooLarge, storage.ErrBadWriteEnabler, storage.ErrRefused, storage.ErrNotFound, storage.ErrConflict}
-
-// unheard reports whether err may be the network's: not a server's answer.
-func unheard(err error) bool {
-	return err != nil && !slices.ContainsFunc(refusals, func(no error) bool { return errors.Is(err, no) })
-}
-
 // lost reports whether err, of a server's part in a read, may be the network's.
 func lost(err error) bool {
 	_, damaged := errors.AsType[*ssk.CorruptError](err)
-	return unheard(err) && !damaged && err != errChanged && !errors.Is(err, ssk.ErrUnsupported)
+	return err != nil && !storage.Answered(err) && !damaged && err != errChanged && !errors.Is(err, ssk.ErrUnsupported)
 }
 
 // again says whether to ask the servers once more before anything is written,

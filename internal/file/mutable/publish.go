@@ -170,7 +170,7 @@ func (p *publication) take(r written) {
 		p.failed[r.peer.ID] = errClash
 	case r.err != nil:
 		p.failed[r.peer.ID] = r.err
-		if unheard(r.err) {
+		if !storage.Answered(r.err) {
 			p.lost[r.peer.ID] = append(p.lost[r.peer.ID], r.nums)
 		}
 		p.f.c.c.Log.Debug("server took no share", "server", r.peer.ID, "si", p.f.o.si.Short(), "err", r.err)

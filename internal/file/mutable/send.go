@@ -3,7 +3,6 @@ package mutable
 import (
 	"bytes"
 	"context"
-	"errors"
 	"slices"
 	"time"
 
@@ -127,10 +126,8 @@ func (p *publication) judge(r *written, res *storage.SlotResult) {
 // arrived asks whether a server has taken the shares although its answer was
 // lost.
 func (p *publication) arrived(ctx context.Context, peer storage.Peer, nums []storage.ShareNum, err error) bool {
-	for _, refusal := range []error{storage.ErrNoSpace, storage.ErrTooLarge, storage.ErrBadWriteEnabler, storage.ErrRefused} {
-		if errors.Is(err, refusal) {
-			return false
-		}
+	if storage.Answered(err) {
+		return false
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.f.c.c.Patience.Ask)
 	defer cancel()
