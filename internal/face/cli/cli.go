@@ -108,7 +108,7 @@ func (a *app) root() *cobra.Command {
 		a.addServerCmd(), a.statusCmd())
 	group(root, "Files:", a.createAliasCmd(), a.addAliasCmd(), a.listAliasesCmd(), a.mkdirCmd(), a.lsCmd(), a.putCmd(), a.getCmd(),
 		a.cpCmd(), a.mvCmd(), a.lnCmd(), a.unlinkCmd(), a.webopenCmd(), a.manifestCmd(), a.statsCmd(), a.backupCmd(), a.checkCmd(), a.deepCheckCmd())
-	group(root, "Others:", a.adminCmd(), a.debugCmd())
+	group(root, "Others:", a.adminCmd(), a.gridManagerCmd(), a.debugCmd())
 	root.AddCommand(a.versionCmd(), a.manCmd(), a.launchCmd())
 	strict(root)
 	return root
