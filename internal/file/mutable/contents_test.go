@@ -2,8 +2,10 @@ package mutable
 
 import (
 	"bytes"
+	"context"
 	"runtime"
 	"testing"
+	"time"
 
 	"tahoe-go/internal/format/ssk"
 	"tahoe-go/internal/storage"
@@ -47,17 +49,19 @@ func TestLargeRead(t *testing.T) {
 	}
 }
 
+// used is how much memory is in use.
+func used() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC() // what pools held
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
 // What is remembered of a file after a write or a read does not keep its
 // shares in memory.
 func TestSharesAreNotKept(t *testing.T) {
 	const size = 4 << 20
-	used := func() int64 {
-		var m runtime.MemStats
-		runtime.GC()
-		runtime.GC() // what pools held
-		runtime.ReadMemStats(&m)
-		return int64(m.HeapAlloc)
-	}
 	for _, mdmf := range []bool{false, true} {
 		g := newGrid(t, 5)
 		c := newClient(t, g, 1, 5)
@@ -84,4 +88,37 @@ func TestSharesAreNotKept(t *testing.T) {
 		runtime.KeepAlive(g)
 		runtime.KeepAlive(data)
 	}
+}
+
+// staller is a server that says what it holds, and never ends a write.
+type staller struct{ storage.Server }
+
+func (s staller) TestAndWrite(ctx context.Context, si storage.Index, we storage.WriteEnabler, ls storage.LeaseSecrets, writes map[storage.ShareNum]storage.SlotWrite, spans []storage.Span) (*storage.SlotResult, error) {
+	if len(writes) > 0 {
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return s.Server.TestAndWrite(ctx, si, we, ls, writes, spans)
+}
+
+// A server that never ends a write does not make the shares of all versions
+// pile up in memory.
+func TestStragglersAreGivenUp(t *testing.T) {
+	const size = 1 << 20
+	bubble(t, func(t *testing.T) {
+		g := newGrid(t, 5)
+		f := mustCreate(t, newClient(t, g, 1, 5), false, content(size))
+		g.peers[1].Server = staller{g.peers[1].Server}
+		before := used()
+		for i := range 12 {
+			time.Sleep(11 * time.Second)
+			if err := f.Overwrite(t.Context(), content(size+i), nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if kept := used() - before; kept > 12*size {
+			t.Errorf("after 12 writes of %d bytes there are %d more in memory", size, kept)
+		}
+		runtime.KeepAlive(g)
+	})
 }

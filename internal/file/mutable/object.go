@@ -21,6 +21,10 @@ type object struct {
 	si   storage.Index
 	file *ssk.File
 	turn chan struct{} // full while somebody writes
+	// stragglers ends what is left of the write before: calls to servers that
+	// it did not wait for, and that hold its shares in memory. Whoever has the
+	// turn may use it.
+	stragglers context.CancelFunc
 
 	mu       sync.Mutex // guards below
 	key      *ssk.PrivateKey

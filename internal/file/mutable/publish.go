@@ -25,6 +25,7 @@ type publication struct {
 	inPlace bool                        // write makes the share of the one that is there
 	check   map[storage.ShareNum][]byte // the first bytes of each share afterwards
 
+	ctx     context.Context // of the calls: ends with the next write
 	start   time.Time
 	results chan written
 	pending int
@@ -113,6 +114,11 @@ func (p *publication) room(load map[string][]storage.ShareNum, num storage.Share
 // servers are lost it waits for them with this very version, so that what has
 // arrived already counts and nothing is done twice.
 func (p *publication) run() error {
+	if end := p.f.o.stragglers; end != nil {
+		end()
+	}
+	p.ctx, p.f.o.stragglers = context.WithCancel(p.f.c.ctx)
+	defer p.leave(p.f.o.stragglers)
 	p.start = time.Now()
 	p.results = make(chan written, len(p.m.peers)*(p.version.N+1))
 	p.busy, p.failed, p.seen = map[string]int{}, map[string]error{}, map[ssk.Checkstring]bool{}
@@ -127,6 +133,22 @@ func (p *publication) run() error {
 		p.gather()
 	}
 	return p.end()
+}
+
+// leave ends the calls' context once the last answer is there, or none is
+// wanted.
+func (p *publication) leave(end context.CancelFunc) {
+	left, results := p.pending, p.results
+	if left == 0 {
+		end()
+		return
+	}
+	p.f.c.wg.Go(func() {
+		for range left {
+			<-results
+		}
+		end()
+	})
 }
 
 // gather takes answers until there are none to come, or enough for those late

@@ -42,13 +42,13 @@ func (p *publication) sendOne(peer storage.Peer, nums []storage.ShareNum, writes
 		}
 	}
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(c.ctx, c.patience(size))
+	ctx, cancel := context.WithTimeout(p.ctx, c.patience(size))
 	defer cancel()
 	res, err := peer.Server.TestAndWrite(ctx, si, p.f.writeEnabler(peer), c.leaseSecrets(si, peer), writes, []storage.Span{{Len: ssk.MaxCheckstring}})
 	r := written{peer: peer, nums: nums, err: err}
 	if err == nil {
 		p.judge(&r, res)
-	} else if p.arrived(c.ctx, peer, nums, err) {
+	} else if p.arrived(p.ctx, peer, nums, err) {
 		r.err = nil
 	}
 	p.remember(&r, res)
