@@ -49,6 +49,9 @@ func (t *Table) Put(name string, c Child, m Metadata) error {
 	if len(m.text) > MaxMetadata {
 		return fmt.Errorf("metadata of %d bytes: %w", len(m.text), ErrNotStorable)
 	}
+	if _, had := t.records[name]; !had && len(t.records) >= MaxChildren {
+		return fmt.Errorf("%w: the directory has %d children", ErrNotStorable, len(t.records))
+	}
 	write := ""
 	if c.Write != nil && !m.NoWrite() {
 		write = c.Write.Reveal()

@@ -32,6 +32,10 @@ var (
 // MaxName is the longest name that is written, in bytes. Longer ones are read.
 const MaxName = 16 << 10
 
+// MaxChildren is how many entries are read, which cost some 200 bytes each
+// besides what they hold.
+const MaxChildren = 2 << 20
+
 // Table is the contents of a directory. Names are given and found in any
 // Unicode form and kept in NFC. One goroutine at a time. It does not print.
 type Table struct {
@@ -66,8 +70,11 @@ func NewImmutable() *Table {
 
 // Parse reads the contents of dir and keeps data. What it decodes at once is
 // the names; caps and metadata are decoded when asked for. Of two entries with
-// one name the last counts. ErrSyntax when data is no directory.
-func Parse(dir caps.Dir, data []byte) (*Table, error) {
+// one name the last counts. ErrSyntax when data is no directory, or one of more
+// than MaxChildren entries.
+func Parse(dir caps.Dir, data []byte) (*Table, error) { return parse(dir, data, MaxChildren) }
+
+func parse(dir caps.Dir, data []byte, most int) (*Table, error) {
 	t := &Table{records: make(map[string]*record), size: int64(len(data))}
 	switch file := dir.File().(type) {
 	case caps.SSK:
@@ -80,6 +87,9 @@ func Parse(dir caps.Dir, data []byte) (*Table, error) {
 	}
 	sorted := true
 	for n := 0; len(data) > 0; n++ {
+		if n == most {
+			return nil, fmt.Errorf("%w: more than %d entries", ErrSyntax, most)
+		}
 		entry, rest, err := netstring.Next(data, len(data))
 		if err != nil {
 			return nil, fmt.Errorf("%w: entry %d: %w", ErrSyntax, n, err)
