@@ -20,10 +20,14 @@ type infoPage struct {
 	Directory                bool
 	Deep                     []deepForm
 	Checkable, Overwrite     bool
+	Repairable               bool // by what the cap grants
 }
 
 // deepForm starts an operation over all that is below a directory.
-type deepForm struct{ T, Handle, Title, Text string }
+type deepForm struct {
+	T, Handle, Title, Text string
+	Check                  bool
+}
 
 // info answers t=info.
 func (h *Handler) info(q *request, child dirtable.Child, name string) error {
@@ -61,13 +65,14 @@ func (h *Handler) info(q *request, child dirtable.Child, name string) error {
 		p.Problem = e.text
 	}
 	p.Checkable = p.Verify != ""
+	_, p.Repairable = caps.Repair(c)
 	switch {
 	case p.Directory:
 		p.Show = "/uri/" + quote(p.Cap) + "/"
 		for _, d := range []deepForm{
-			{"start-deep-stats", "", "Count it", "How many files and directories there are, and their sizes."},
-			{"start-manifest", "", "List it", "Every path below with its cap."},
-			{"start-deep-check", "", "Check it", "Whether all shares of all of it are there."},
+			{"start-deep-stats", "", "Count it", "How many files and directories there are, and their sizes.", false},
+			{"start-manifest", "", "List it", "Every path below with its cap.", false},
+			{"start-deep-check", "", "Check it", "Whether all shares of all of it are there.", true},
 		} {
 			d.Handle = rand.Text()
 			p.Deep = append(p.Deep, d)

@@ -110,6 +110,9 @@ func TestRepairFile(t *testing.T) {
 		}
 		v, _ := caps.Verifier(c)
 		whole := g.shares(t, file)
+		if page := g.ask(t, "GET", "/uri/"+v.Reveal()+"?t=info", 200); !strings.Contains(page, `name="repair"`) || !strings.Contains(page, "grants checking and repairing only") {
+			t.Errorf("a page of a verify cap offers no repair: %s", page)
+		}
 		g.lose(t, file, 1, 3)
 		r := g.repair(t, v.Reveal(), "")
 		if !r.Attempted || r.Successful == nil || !*r.Successful || r.Failure != "" || r.Before.Results.Good != 3 || !r.Before.Results.Recoverable ||
@@ -189,6 +192,12 @@ func TestRepairTree(t *testing.T) {
 
 		g.ask(t, "POST", "/uri/"+dir+"?t=start-deep-check&repair=true&verify=true&ophandle=h", 302)
 		synctest.Wait()
+		if page := g.ask(t, "GET", "/uri/"+dir+"?t=info", 200); strings.Count(page, `name="repair"`) != 2 {
+			t.Errorf("the page of a directory does not offer to repair it and all below: %s", page)
+		}
+		if page := g.ask(t, "GET", "/uri/"+readonly+"?t=info", 200); strings.Contains(page, `name="repair"`) {
+			t.Errorf("without the write cap a repair is offered: %s", page)
+		}
 		var all map[string]any
 		text := g.ask(t, "GET", "/operations/h?output=JSON", 200)
 		if err := json.Unmarshal([]byte(text), &all); err != nil {
