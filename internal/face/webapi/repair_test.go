@@ -175,6 +175,7 @@ func TestRepairTree(t *testing.T) {
 		put("sub/whole", big[:2000])
 		put("sub/literal", "tiny")
 		mutable := put("m?format=mdmf", "mutable")
+		dead := put("dead?format=sdmf", "dead")
 		readonly := g.ask(t, "GET", "/uri/"+g.send(t, "PUT", "/uri?format=sdmf", "not ours", 200)+"?t=readonly-uri", 200)
 		g.send(t, "PUT", "/uri/"+dir+"/ro?t=uri", readonly, 200)
 		g.send(t, "PUT", "/uri/"+dir+"/unknown?t=uri", "imm.x-future:foo", 200)
@@ -186,6 +187,7 @@ func TestRepairTree(t *testing.T) {
 		g.damage(t, damaged, 2)
 		g.lose(t, gone, 0, 1, 2)
 		g.lose(t, mutable, 3)
+		g.lose(t, dead, 1, 2, 3)
 		g.lose(t, readonly, 3)
 		g.lose(t, immutable, 1)
 		g.lose(t, dir, 2)
@@ -204,17 +206,17 @@ func TestRepairTree(t *testing.T) {
 			t.Fatal(err)
 		}
 		for name, want := range map[string]any{
-			"finished": true, "count-objects-checked": 9.0,
-			"count-objects-healthy-pre-repair": 2.0, "count-objects-unhealthy-pre-repair": 7.0, "count-objects-unrecoverable-pre-repair": 1.0,
-			"count-objects-healthy-post-repair": 7.0, "count-objects-unhealthy-post-repair": 2.0, "count-objects-unrecoverable-post-repair": 1.0,
-			"count-repairs-attempted": 5.0, "count-repairs-successful": 5.0, "count-repairs-unsuccessful": 0.0,
+			"finished": true, "count-objects-checked": 10.0,
+			"count-objects-healthy-pre-repair": 2.0, "count-objects-unhealthy-pre-repair": 8.0, "count-objects-unrecoverable-pre-repair": 2.0,
+			"count-objects-healthy-post-repair": 7.0, "count-objects-unhealthy-post-repair": 3.0, "count-objects-unrecoverable-post-repair": 2.0,
+			"count-repairs-attempted": 6.0, "count-repairs-successful": 5.0, "count-repairs-unsuccessful": 1.0,
 			"count-corrupt-shares-pre-repair": 1.0, "count-corrupt-shares-post-repair": 1.0,
 		} {
 			if all[name] != want {
 				t.Errorf("%s is %v, want %v", name, all[name], want)
 			}
 		}
-		for name, want := range map[string]int{"list-unhealthy-files": 7, "list-corrupt-shares": 1, "list-remaining-corrupt-shares": 1} {
+		for name, want := range map[string]int{"list-unhealthy-files": 8, "list-corrupt-shares": 1, "list-remaining-corrupt-shares": 1} {
 			if list, ok := all[name].([]any); !ok || len(list) != want {
 				t.Errorf("%s is %v, want %d", name, all[name], want)
 			}
@@ -224,7 +226,7 @@ func TestRepairTree(t *testing.T) {
 		}
 		page := g.ask(t, "GET", "/operations/h?output=html", 200)
 		for _, want := range []string{"Check and repair of a directory", "Not healthy, before", "Not healthy, now", "<h2>Not healthy, before</h2>", "imm/a", "Not Healthy: 3 shares (enc 3-of-5). Repaired.",
-			"Of the 3 shares that it takes to repair it 2 were found.", "takes the cap that grants writing"} {
+			"Of the 3 shares that it takes to repair it 2 were found.", "takes the cap that grants writing", "It cannot be read now: 2 of the 3 shares needed were found."} {
 			if !strings.Contains(page, want) {
 				t.Errorf("no %q in %s", want, page)
 			}
@@ -256,16 +258,16 @@ func TestRepairTree(t *testing.T) {
 				t.Errorf("the repair cap of an immutable directory is %s", l.Repaircap)
 			}
 		}
-		if len(results) != 11 {
+		if len(results) != 12 {
 			t.Errorf("%d results: %s", len(results), lines)
 		}
 		for path, r := range results {
-			if r.Attempted {
+			if r.Attempted != (path == "dead") {
 				t.Errorf("%s was repaired again: %+v", path, r)
 			}
 			if literal := path == "sub/literal" || path == "unknown"; literal != (r.Before == nil) {
 				t.Errorf("%s: %+v", path, r)
-			} else if sick := path == "imm/b" || path == "ro"; !literal && sick == r.After.Results.Healthy {
+			} else if sick := path == "imm/b" || path == "ro" || path == "dead"; !literal && sick == r.After.Results.Healthy {
 				t.Errorf("%s: %+v", path, r)
 			}
 		}
