@@ -43,8 +43,9 @@ func (a *app) backupCmd() *cobra.Command {
 			return a.backup(cmd.Context(), args[0], args[1], &f)
 		},
 	}
-	f.storeFlags.add(c.Flags())
+	f.storeFlags.addStore(c)
 	f.meterFlags.add(c)
+	a.completeSecond(c, &f.storeFlags)
 	fs := c.Flags()
 	fs.BoolVarP(&f.verbose, "verbose", "v", false, "say what becomes of each file")
 	fs.BoolVar(&f.dryRun, "dry-run", false, "store nothing, only say what would be stored; the node need not run")
