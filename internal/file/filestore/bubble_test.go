@@ -193,3 +193,50 @@ func TestWalkOverLatency(t *testing.T) {
 		}
 	})
 }
+
+// All connections are lost while a path is made, at whatever moment: it is
+// there once they are back, and there is one of each directory.
+func TestMkdirsInOutage(t *testing.T) {
+	for moment := tripTime / 4; moment < 4*tripTime; moment += tripTime / 2 {
+		gridtest.Run(t, gridtest.Config{Servers: 4, K: 2, Happy: 2, N: 4, Link: memnet.Link{Latency: tripTime / 2}}, func(t *testing.T, g *gridtest.Grid) {
+			m, err := mutable.New(mutable.Config{Servers: g.Client.Servers, K: 2, N: 4, LeaseSecret: redact.New("lease"), Log: g.Logger(),
+				Patience: mutable.Patience{Outage: 5 * time.Minute}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer m.Close()
+			s := New(Config{Immutable: g.Client.Client, Mutable: m, Directories: directory.New(directory.Config{Mutable: m, Immutable: g.Client.Client})})
+			cap, err := s.c.Directories.Create(t.Context(), directory.CreateOptions{}, nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			root, err := s.c.Directories.Open(cap)
+			if err != nil {
+				t.Fatal(err)
+			}
+			each := func(f memnet.Fault) {
+				for _, s := range g.Servers {
+					g.Net.Cut("client", s.Name)
+					s.Host.Fail(f)
+				}
+			}
+			time.AfterFunc(moment, func() { each(memnet.Refuse) })
+			time.AfterFunc(moment+20*time.Second, func() {
+				each(memnet.None)
+				g.Client.Servers.Retry()
+			})
+			start := time.Now()
+			if _, err := s.Mkdirs(t.Context(), root, []string{"a", "b", "c"}, directory.CreateOptions{}, nil); err != nil {
+				t.Fatalf("after %v: %v", moment, g.Heard(err))
+			}
+			if took := time.Since(start); took > 2*time.Minute {
+				t.Errorf("after %v: it took %v", moment, took)
+			}
+			time.Sleep(time.Minute)
+			stats, err := onGrid(t, g, g.Client).Manifest(t.Context(), root, nil)
+			if err != nil || stats.Directories != 4 || stats.LargestDirectoryChildren != 1 {
+				t.Errorf("after %v: %+v, %v", moment, stats, g.Heard(err))
+			}
+		})
+	}
+}

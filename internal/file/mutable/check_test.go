@@ -118,7 +118,11 @@ func TestCheckServers(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 		for i, num := range []storage.ShareNum{0, 2} {
-			for _, l := range g.stores[order[num]].Leases(f.o.si, num) {
+			leases := g.stores[order[num]].Leases(f.o.si, num)
+			if len(leases) != 1 {
+				t.Errorf("share %d has %d leases", num, len(leases))
+			}
+			for _, l := range leases {
 				if l.Expires.Before(time.Now().Add(30 * 24 * time.Hour)) {
 					t.Errorf("lease %d was not renewed: it ends %v", i, l.Expires)
 				}
