@@ -5,12 +5,15 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
 
 	"tahoe-go/internal/format/caps"
+	"tahoe-go/internal/format/chk"
 	"tahoe-go/internal/storage"
 )
 
@@ -134,8 +137,12 @@ func (r *repair) copy(ctx context.Context, file *File, p *placement) error {
 	if _, err := text.Peek(1); err != nil {
 		return err
 	}
-	var err error
-	if r.enc, err = file.chk.Again(0, 0); err != nil {
+	l, _ := file.chk.Layout()
+	inFlight, err := affordable(l)
+	if err != nil {
+		return err
+	}
+	if r.enc, err = file.chk.Again(0, inFlight); err != nil {
 		return err
 	}
 	if err := p.settle(ctx, len(p.peers)+1); err != nil {
@@ -146,6 +153,25 @@ func (r *repair) copy(ctx context.Context, file *File, p *placement) error {
 	}
 	_, err = r.push(ctx, p, text)
 	return err
+}
+
+// How much memory, in bytes, the segments in flight may take, and the hashes of
+// all blocks: the file's maker has chosen how large and how many they are.
+const (
+	maxInFlight = 256 << 20
+	maxHashes   = 1 << 30
+)
+
+// affordable is how many segments may be in flight; 0: as many as usual.
+func affordable(l chk.Layout) (inFlight int, err error) {
+	segment := int64(l.N) * l.BlockSize
+	if segment > maxInFlight || l.Segments > maxHashes/32/int64(l.N) {
+		return 0, fmt.Errorf("to encode %d segments of %d bytes for %d shares takes too much memory: %w", l.Segments, l.SegmentSize, l.N, chk.ErrUnsupported)
+	}
+	if segment*int64(runtime.GOMAXPROCS(0)+2) > maxInFlight {
+		inFlight = int(maxInFlight / segment)
+	}
+	return inFlight, nil
 }
 
 // watch is a Trace for the reading, which learns of shares that are damaged.

@@ -341,3 +341,29 @@ func TestRepairNobody(t *testing.T) {
 		}
 	})
 }
+
+// Files of others may be encoded in ways that take any amount of memory.
+func TestRepairAffordable(t *testing.T) {
+	for _, tt := range []struct {
+		p        chk.Params
+		size     int64
+		few, bad bool
+	}{
+		{p: chk.Params{K: 3, N: 10}, size: 1 << 40},
+		{p: chk.Params{K: 1, N: 256}, size: 1 << 30, few: true},
+		{p: chk.Params{K: 3, N: 10, SegmentSize: 64 << 20}, size: 1 << 40, few: true},
+		{p: chk.Params{K: 1, N: 256, SegmentSize: 2 << 20}, size: 1 << 30, bad: true},
+		{p: chk.Params{K: 1, N: 256, SegmentSize: 128 << 20}, size: 1 << 20, few: true}, // it has one of a MiB
+		{p: chk.Params{K: 1, N: 256, SegmentSize: 1}, size: 1 << 20, bad: true},
+		{p: chk.Params{K: 3, N: 10}, size: 1 << 43, bad: true},
+	} {
+		l, err := chk.NewLayout(tt.p, tt.size)
+		if err != nil {
+			t.Fatal(err)
+		}
+		inFlight, err := affordable(l)
+		if (err != nil) != tt.bad || (inFlight > 0) != tt.few || err != nil && !errors.Is(err, chk.ErrUnsupported) {
+			t.Errorf("%+v, %d bytes: %d in flight, %v", tt.p, tt.size, inFlight, err)
+		}
+	}
+}

@@ -12,7 +12,7 @@ import (
 
 // again encodes the ciphertext of m anew, given a share, and returns all of
 // share num.
-func again(t *testing.T, m made, cap caps.CHKVerifier, ciphertext []byte, num ids.ShareNum) ([]byte, error) {
+func again(t *testing.T, m made, cap caps.CHKVerifier, ciphertext []byte, num ids.ShareNum, inFlight int) ([]byte, error) {
 	t.Helper()
 	f, err := NewFile(cap)
 	if err != nil {
@@ -24,7 +24,7 @@ func again(t *testing.T, m made, cap caps.CHKVerifier, ciphertext []byte, num id
 	if _, err := f.OpenShare(t.Context(), &memShare{data: m.shares[0]}, 0, 0); err != nil {
 		t.Fatal(err)
 	}
-	e, err := f.Again(2, 0)
+	e, err := f.Again(2, inFlight)
 	if err != nil {
 		return nil, err
 	}
@@ -63,9 +63,11 @@ func TestAgain(t *testing.T) {
 			plaintext := pat(size, 1)
 			m := encodeAll(t, Config{Key: testKey, Params: p}, plaintext)
 			for _, num := range []int{0, p.K - 1, p.N - 1} {
-				got, err := again(t, m, m.cap.Verifier(), encrypted(t, plaintext), ids.ShareNum(num))
-				if err != nil || !bytes.Equal(got, m.shares[num]) {
-					t.Errorf("%+v, %d bytes: share %d is another, %v", p, size, num, err)
+				for _, inFlight := range []int{0, 1} { // with one all workers but one wait
+					got, err := again(t, m, m.cap.Verifier(), encrypted(t, plaintext), ids.ShareNum(num), inFlight)
+					if err != nil || !bytes.Equal(got, m.shares[num]) {
+						t.Errorf("%+v, %d bytes: share %d is another, %v", p, size, num, err)
+					}
 				}
 			}
 		}
@@ -78,10 +80,10 @@ func TestAgainOther(t *testing.T) {
 	m := encodeAll(t, Config{Key: testKey, Params: Params{3, 10, 1000}}, plaintext)
 	ciphertext := encrypted(t, plaintext)
 	ciphertext[4321] ^= 1
-	if _, err := again(t, m, m.cap.Verifier(), ciphertext, 4); !errors.Is(err, ErrBadEncoding) {
+	if _, err := again(t, m, m.cap.Verifier(), ciphertext, 4, 0); !errors.Is(err, ErrBadEncoding) {
 		t.Errorf("other ciphertext: %v", err)
 	}
-	if _, err := again(t, m, m.cap.Verifier(), ciphertext[:4999], 4); !errors.Is(err, ErrSourceSize) {
+	if _, err := again(t, m, m.cap.Verifier(), ciphertext[:4999], 4, 0); !errors.Is(err, ErrSourceSize) {
 		t.Errorf("too little: %v", err)
 	}
 }
