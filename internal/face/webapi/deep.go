@@ -132,11 +132,21 @@ func (h *Handler) walk(ctx context.Context, c caps.Dir, v filestore.Visitor) err
 	return h.c.Store.Walk(ctx, d, v)
 }
 
-// show answers at /operations/HANDLE.
-func (w *deepWork) show(q *request, hd *handle, output string) error {
+// picture is the work as it is now. What it lists is not copied: the list
+// only grows, and the sets are looked at when the work is done. The walk goes
+// on while a client takes its time to read.
+func (w *deepWork) picture() *deepWork {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	done := hd.finished()
+	now := &deepWork{h: w.h, kind: w.kind, origin: w.origin, stats: w.stats, items: w.items, verifycaps: w.verifycaps, indexes: w.indexes}
+	now.stats.Histogram = slices.Clone(w.stats.Histogram)
+	return now
+}
+
+// show answers at /operations/HANDLE.
+func (w *deepWork) show(q *request, hd *handle, output string) error {
+	done := hd.finished() // first: then all of it is in the picture
+	w = w.picture()
 	switch {
 	case output != "json" && output != "text" && (prefersHTML(q.r) || output == "" && w.kind == manifest):
 		return w.html(q, hd, done)
@@ -167,7 +177,7 @@ func yesNo(b bool) string {
 	return "no"
 }
 
-// manifestText has a line for each object. w.mu is held.
+// manifestText has a line for each object.
 func (w *deepWork) manifestText(q *request, done bool) error {
 	q.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	q.Header().Set("Cache-Control", "no-store")
@@ -179,7 +189,7 @@ func (w *deepWork) manifestText(q *request, done bool) error {
 	return gone(b.Flush())
 }
 
-// manifestJSON has the list only once it is whole. w.mu is held.
+// manifestJSON has the list only once it is whole.
 func (w *deepWork) manifestJSON(q *request, done bool) error {
 	return w.h.streamJSON(q, func(j *jsonWriter) {
 		j.begin('{')
@@ -253,8 +263,7 @@ const shownMost = 5000
 
 var deepTitles = map[string]string{manifest: "Everything below a directory", deepSize: "Size of a directory and all below", deepStats: "Figures of a directory and all below"}
 
-// html shows it as a page, which looks again by itself until it is done. w.mu
-// is held.
+// html shows it as a page, which looks again by itself until it is done.
 func (w *deepWork) html(q *request, hd *handle, done bool) error {
 	p := deepPage{Title: deepTitles[w.kind], Handle: hd.name, Origin: w.originIndex(), Finished: done}
 	p.Figures, p.Histogram = figuresOf(&w.stats)

@@ -315,3 +315,44 @@ func TestHandlesAreLight(t *testing.T) {
 		}
 	})
 }
+
+// slowReader takes nothing until it is released.
+type slowReader struct {
+	header http.Header
+	free   chan struct{}
+}
+
+func (w *slowReader) Header() http.Header { return w.header }
+func (w *slowReader) WriteHeader(int)     {}
+func (w *slowReader) Write(p []byte) (int, error) {
+	<-w.free
+	return len(p), nil
+}
+
+// Whoever reads a list slowly does not keep it from growing.
+func TestSlowReaderOfManifest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := newGateway(t, 0, nil)
+		w := &deepWork{h: g.h, kind: manifest, items: []manifestItem{{[]string{"a"}, "x"}}}
+		hd := &handle{name: "h", work: w, done: make(chan struct{})}
+		for _, output := range []string{"text", "json", "html"} {
+			out := &slowReader{http.Header{}, make(chan struct{})}
+			q := &request{response: &response{ResponseWriter: out}, r: g.request(t, t.Context(), "GET", "/operations/h", nil)}
+			shown := make(chan error, 1)
+			go func() { shown <- w.show(q, hd, output) }()
+			synctest.Wait()
+			if len(shown) > 0 {
+				t.Errorf("%s: it did not wait: %v", output, <-shown)
+			}
+			if !w.mu.TryLock() {
+				t.Errorf("%s: the walk is held up", output)
+			} else {
+				w.mu.Unlock()
+			}
+			close(out.free)
+			if err := <-shown; err != nil {
+				t.Errorf("%s: %v", output, err)
+			}
+		}
+	})
+}
