@@ -4,10 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"tahoe-go/internal/storage"
+	"tahoe-go/internal/storage/faultstore"
 )
 
 // some hands out the servers that keep names.
@@ -123,5 +127,71 @@ func TestDamagedKeys(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+// Two change parts of one file in place at the same time, again and again, with
+// servers of different speed, of which one is away at times: every change is
+// there in the end.
+func TestTwoInPlace(t *testing.T) {
+	for seed := range uint64(2) {
+		bubble(t, func(t *testing.T) {
+			g := newGrid(t, 6)
+			random := rand.New(rand.NewPCG(seed, 9))
+			for _, s := range g.faults {
+				delay := time.Duration(20+random.IntN(200)) * time.Millisecond
+				s.Always(faultstore.TestAndWrite, faultstore.Fault{Delay: delay})
+				s.Always(faultstore.ReadSlot, faultstore.Fault{Delay: delay})
+			}
+			want := content(1_000_000)
+			first := mustCreate(t, newClient(t, g, 2, 6), true, want)
+			end := time.Now().Add(10 * time.Minute)
+			var mu sync.Mutex // guards want
+			var writers sync.WaitGroup
+			for w := range 2 {
+				f, pace := mustOpen(t, newClient(t, g, 2, 6), *first.write), rand.New(rand.NewPCG(seed, uint64(w)))
+				writers.Go(func() {
+					for time.Now().Before(end) {
+						at := 2*pace.IntN(450_000) + w // no two write the same byte
+						p := []byte{byte(pace.Uint32())}
+						if err := f.WriteAt(t.Context(), p, int64(at), nil); err == nil {
+							mu.Lock()
+							want[at] = p[0]
+							mu.Unlock()
+						} else if !isClash(err) {
+							t.Errorf("writer %d: %v", w, err)
+						} else if got, _, err := f.Read(t.Context(), nil); err == nil { // who knows
+							mu.Lock()
+							want[at] = got[at]
+							mu.Unlock()
+						}
+						time.Sleep(time.Duration(pace.IntN(8_000)) * time.Millisecond)
+					}
+				})
+			}
+			writers.Go(func() {
+				for time.Now().Before(end) {
+					away := g.faults[random.IntN(6)]
+					away.Vanish()
+					time.Sleep(time.Duration(random.IntN(40)) * time.Second)
+					away.Return()
+					time.Sleep(time.Duration(random.IntN(40)) * time.Second)
+				}
+			})
+			writers.Wait()
+			got, v, err := first.Read(t.Context(), nil)
+			if err != nil || len(got) != len(want) {
+				t.Fatalf("read %d bytes: %v", len(got), err)
+			}
+			lost := 0
+			for i := range want {
+				if got[i] != want[i] {
+					lost++
+				}
+			}
+			if lost > 0 || v.Seqnum < 100 {
+				t.Errorf("seed %d: %d of %d changes are lost", seed, lost, v.Seqnum)
+			}
+		})
 	}
 }
