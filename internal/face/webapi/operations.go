@@ -90,22 +90,12 @@ func (o *operations) begin(kind, id string, first stage, total int64) *operation
 // end moves the operation to the recent ones. err nil: it went well. Only the
 // first call counts.
 func (op *operation) end(err error) {
-	op.mu.Lock()
-	if !op.ended.IsZero() {
-		op.mu.Unlock()
+	o := op.ops
+	o.mu.Lock() // until it is among the recent ones: nobody sees it active and ended
+	defer o.mu.Unlock()
+	if !op.finish(err) {
 		return
 	}
-	op.ended, op.words = op.ops.now(), ""
-	if op.stage = ended; err != nil {
-		op.stage, op.failure = failed, clean(translate(err).text)
-	} else if op.total < 0 && (op.kind == upload || op.kind == download) {
-		op.total = op.done
-	}
-	op.mu.Unlock()
-
-	o := op.ops
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	delete(o.active, op)
 	o.recent = slices.Insert(o.recent, 0, op)
 	kept := 0
@@ -115,6 +105,22 @@ func (op *operation) end(err error) {
 		}
 		return other.kind == op.kind && kept > recentMost
 	})
+}
+
+// finish notes how the operation ended, once.
+func (op *operation) finish(err error) bool {
+	op.mu.Lock()
+	defer op.mu.Unlock()
+	if !op.ended.IsZero() {
+		return false
+	}
+	op.ended, op.words = op.ops.now(), ""
+	if op.stage = ended; err != nil {
+		op.stage, op.failure = failed, clean(translate(err).text)
+	} else if op.total < 0 && (op.kind == upload || op.kind == download) {
+		op.total = op.done
+	}
+	return true
 }
 
 // enter begins a stage, from zero bytes. op may be nil.
@@ -329,8 +335,8 @@ func seconds(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
 // that of this id.
 func (o *operations) views(want string, names map[string]string) (active, recent []opView) {
 	o.mu.Lock()
-	act, rec := slices.Collect(maps.Keys(o.active)), slices.Clone(o.recent)
-	o.mu.Unlock()
+	defer o.mu.Unlock()
+	act := slices.Collect(maps.Keys(o.active))
 	slices.SortFunc(act, func(a, b *operation) int { return b.started.Compare(a.started) })
 	pick := func(ops []*operation) []opView {
 		views := []opView{}
@@ -341,5 +347,5 @@ func (o *operations) views(want string, names map[string]string) (active, recent
 		}
 		return views
 	}
-	return pick(act), pick(rec)
+	return pick(act), pick(o.recent)
 }
