@@ -3,6 +3,7 @@ package mutable
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"slices"
 	"time"
@@ -166,19 +167,16 @@ func (p *publication) short() bool {
 }
 
 // await waits until servers that were lost are connected again, and sends them
-// what they had been sent. False when that took too long.
-func (p *publication) await() bool {
-	c := p.f.c
+// what they had been sent. False when that took too long, or nobody waits.
+func (p *publication) await(ctx context.Context) bool {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(p.f.c.ctx, cancel)()
 	for !p.out.over() {
-		c.c.Log.Info("waiting for storage servers to come back", "si", p.f.o.si.Short(), "placed", p.placed(), "of", p.version.N)
-		pause := time.NewTimer(c.c.Patience.Hedge)
-		select {
-		case <-pause.C:
-		case <-c.ctx.Done():
-			pause.Stop()
+		if p.out.pause(ctx, fmt.Sprintf("%d of %d shares are placed", p.placed(), p.version.N)) != nil {
 			return false
 		}
-		if p.resend(c.c.Servers.ForRead(p.f.o.si)); p.pending > 0 || len(p.lost) == 0 {
+		if p.resend(p.f.c.c.Servers.ForRead(p.f.o.si)); p.pending > 0 || len(p.lost) == 0 {
 			return true
 		}
 	}

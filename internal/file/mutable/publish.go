@@ -63,7 +63,7 @@ func (f *File) publishWhole(ctx context.Context, m *view, what ssk.Config, data 
 		p.check[num] = bytes.Clone(e.Share(num)[:ssk.MaxCheckstring]) // it is kept, the share is not
 	}
 	p.write = func(num storage.ShareNum) []storage.SlotPatch { return []storage.SlotPatch{{Data: e.Share(num)}} }
-	return p.run()
+	return p.run(ctx)
 }
 
 // plan assigns shares to servers: each that is held is replaced where it is,
@@ -111,9 +111,9 @@ func (p *publication) room(load map[string][]storage.ShareNum, num storage.Share
 // run writes all shares at once, what is refused elsewhere, and returns when
 // every share has found a home or no server is left. Once begun it goes on
 // though the caller has gone: half a version is worse than an old one. While
-// servers are lost it waits for them with this very version, so that what has
-// arrived already counts and nothing is done twice.
-func (p *publication) run() error {
+// servers are lost and the caller is there it waits for them with this very
+// version, so that what has arrived already counts and nothing is done twice.
+func (p *publication) run(ctx context.Context) error {
 	if end := p.f.o.stragglers; end != nil {
 		end()
 	}
@@ -129,7 +129,7 @@ func (p *publication) run() error {
 		p.send(peer, jobs[peer.ID])
 	}
 	p.gather()
-	for p.short() && p.await() {
+	for p.short() && p.await(ctx) {
 		p.gather()
 	}
 	return p.end()

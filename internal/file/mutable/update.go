@@ -154,7 +154,7 @@ func (u *update) run(ctx context.Context) error {
 			return err
 		}
 	}
-	return u.publish(up)
+	return u.publish(ctx, up)
 }
 
 // segments lists those to be put: whichever p touches, and those whose length
@@ -236,7 +236,7 @@ func (u *update) leaves(ctx context.Context) map[storage.ShareNum][]ssk.Hash {
 }
 
 // publish sends every share its patches.
-func (u *update) publish(up *ssk.Update) error {
+func (u *update) publish(ctx context.Context, up *ssk.Update) error {
 	v, patches, length, err := up.Finish()
 	if err != nil {
 		return err
@@ -253,5 +253,5 @@ func (u *update) publish(up *ssk.Update) error {
 		}
 	}
 	p.write = func(num storage.ShareNum) []storage.SlotPatch { return writes[num] }
-	return p.run()
+	return p.run(ctx)
 }
