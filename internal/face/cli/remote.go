@@ -27,12 +27,13 @@ type remote struct {
 	webclient.Place
 	word  string // to be shown: without its cap
 	slash bool   // it ended with a slash
+	alone string // what a file that is a cap by itself is called; "": nothing
 }
 
-// name is that of the place in its directory; "" for a cap by itself.
+// name is that of the place in its directory; "" for most caps by themselves.
 func (r remote) name() string {
 	if len(r.Path) == 0 {
-		return ""
+		return r.alone
 	}
 	return r.Path[len(r.Path)-1]
 }
@@ -89,7 +90,9 @@ func (a *app) remote(f *storeFlags, word string) (remote, error) {
 			return remote{}, err
 		}
 		a.warnOfCap()
-		return capRemote(cap, path, "the address")
+		r, err := capRemote(cap, path, "the address")
+		r.alone = addressedName(word)
+		return r, err
 	case hasCapPrefix(word):
 		a.warnOfCap()
 		cap, path, found := strings.Cut(word, ":./")
@@ -144,8 +147,10 @@ func cutFile(s string) (file, path string) {
 func cutAddress(word string) (cap, path string, err error) {
 	u, err := url.Parse(word)
 	if err == nil {
-		_, rest, _ := strings.Cut(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
-		kind, _, _ := strings.Cut(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
+		kind, rest, _ := strings.Cut(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
+		if kind == "file" || kind == "named" { // what follows the cap is a name, and leads nowhere
+			kind, rest = "uri", strings.SplitN(rest, "/", 2)[0]
+		}
 		if kind == "uri" || kind == "cap" {
 			parts := strings.Split(rest, "/")
 			for i, p := range parts {
@@ -160,6 +165,24 @@ func cutAddress(word string) (cap, path string, err error) {
 		}
 	}
 	return "", "", fail("it must look like http://127.0.0.1:3456/uri/CAP/PATH", "the address is not that of a file or directory on a gateway")
+}
+
+// addressedName is what a file is called by an address like
+// http://…/file/CAP/@@named=/NAME, to which the page of a directory leads; "".
+func addressedName(word string) string {
+	u, err := url.Parse(word)
+	if err != nil {
+		return ""
+	}
+	parts := strings.Split(strings.TrimPrefix(u.EscapedPath(), "/"), "/")
+	if parts[0] != "file" && parts[0] != "named" || len(parts) < 3 {
+		return ""
+	}
+	name, err := url.PathUnescape(parts[len(parts)-1])
+	if err != nil || strings.Contains(name, "/") || !utf8.ValidString(name) {
+		return ""
+	}
+	return norm.NFC.String(name)
 }
 
 func capRemote(text, path, shown string) (remote, error) {

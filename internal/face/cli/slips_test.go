@@ -198,3 +198,33 @@ func TestPutWhereNothingIsWritten(t *testing.T) {
 		}
 	}
 }
+
+// The address that the page of a directory has for a file stands for that file,
+// and gives it its name.
+func TestFileAddresses(t *testing.T) {
+	w := newWorld(t)
+	w.run(0, "create-alias", "home")
+	text := strings.Repeat("text ", 30)
+	at := w.gw.URL + "file/" + strings.ReplaceAll(w.gw.store([]byte(text), "CHK").Reveal(), ":", "%3A")
+	if err := os.Mkdir("here", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.run(0, "cp", at+"/@@named=/gr%C3%BC%C3%9Fe%20x.txt", "here")
+	w.run(0, "get", at+"/@@named=/y", "here")
+	w.run(0, "get", strings.Replace(at, "/file/", "/named/", 1)+"/@@named=/z?save=true", "here")
+	w.run(0, "ln", at+"/n", "home:")
+	w.run(0, "get", "home:n", "here")
+	for _, name := range []string{"grüße x.txt", "y", "z", "n"} {
+		if got := w.read("here/" + name); got != text {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	w.run(1, "cp", at, "here")
+	w.says(w.err, "has no name")
+	w.run(1, "cp", at+"/@@named=/..%2Fup", "here")
+	w.says(w.err, "has no name")
+	w.run(1, "get", at+"/@@named=/..", "here")
+	w.says(w.err, "cannot be the name of a file here")
+	w.run(1, "mv", at+"/n", "home:")
+	w.says(w.err, "no directory")
+}
