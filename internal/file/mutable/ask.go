@@ -123,7 +123,7 @@ func (s *survey) askOne(peer storage.Peer, likely []storage.ShareNum, one bool) 
 		if err == nil {
 			h.version, h.proven = share.Version(), true
 		}
-		if err == nil && o.damaged(h.damage()) {
+		if err == nil && !s.anew && o.damaged(h.damage()) {
 			err = &ssk.CorruptError{Share: num, What: "damaged when it was read before"}
 		}
 		if err == nil {

@@ -172,7 +172,7 @@ func (c *Client) Check(ctx context.Context, cap caps.Cap, o CheckOptions, tr *Tr
 		}
 	}
 	s := f.newSurvey(true, f.c.c.Servers.ForRead(f.o.si), ssk.HeadSize, tr)
-	s.whole = true
+	s.whole, s.anew = true, o.Verify
 	if err := s.runToEnd(ctx); err != nil {
 		return nil, err
 	}
@@ -272,9 +272,10 @@ func (ch *check) verify(ctx context.Context, h *holding) error {
 		_, err = h.share.PrivateKey(ctx, *ch.f.write)
 	}
 	if err != nil {
-		err = explain(ctx, ch.f, h, err)
+		return explain(ctx, ch.f, h, err)
 	}
-	return err
+	ch.f.o.mended(h.damage())
+	return nil
 }
 
 // conclude counts.

@@ -136,3 +136,27 @@ func TestCheckServers(t *testing.T) {
 		}
 	})
 }
+
+// A share that was damaged and is mended, as by who restores the server's disk,
+// is good again once it is verified.
+func TestMendedShare(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		g := newGrid(t, 5)
+		c := newClient(t, g, 3, 5)
+		f := mustCreate(t, c, false, content(50_000))
+		flip := func() { g.stores[g.order(f.o.si)[1]].Change(f.o.si, 1, func(b []byte) { b[3000] ^= 1 }) }
+		check := func(o CheckOptions, good int) {
+			t.Helper()
+			if r := mustCheck(t, c, *f.write, o); r.Good() != good {
+				t.Errorf("%+v: %s, %v", o, r.Summary(), r.Corrupt)
+			}
+		}
+		flip()
+		check(CheckOptions{}, 5)
+		check(CheckOptions{Verify: true}, 4)
+		check(CheckOptions{}, 4)
+		flip()
+		check(CheckOptions{Verify: true}, 5)
+		check(CheckOptions{}, 5)
+	})
+}

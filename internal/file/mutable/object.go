@@ -296,6 +296,13 @@ func (o *object) damaged(d damage) bool {
 	return o.reported[d]
 }
 
+// mended forgets that a share was damaged: it is not any more.
+func (o *object) mended(d damage) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.reported, d)
+}
+
 // firstReport reports whether d has not been told to its server yet.
 func (o *object) firstReport(d damage) bool {
 	o.mu.Lock()

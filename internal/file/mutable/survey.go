@@ -51,6 +51,7 @@ type survey struct {
 	head    int64 // bytes of each share to ask for
 	peers   []storage.Peer
 	known   int  // servers that need not be asked, besides
+	anew    bool // shares found damaged before are looked at again
 	joins   bool // the answer to a question that is under way, or was answered since, will do
 	since   time.Time
 	joined  atomic.Bool // such an answer was used
