@@ -77,7 +77,9 @@ type Conn struct {
 	lastCLID int64
 	theirs   map[int64]*theirs
 
-	message []*Ref // received in the message being read; the reader's
+	message  []*Ref // received in the message being read; the reader's
+	taken    int64  // memory that it takes; the reader's
+	reserved int64  // what of that Limits.Memory counts
 }
 
 // newConn makes the connection that a negotiation has led to; run starts it.
@@ -104,6 +106,7 @@ func (t *Tub) newConn(l *link, s stream, peer string) *Conn {
 	c.dec.Ping = func(n uint64) error {
 		return c.sendNow(func(e *banana.Encoder) error { e.Pong(n); return nil })
 	}
+	c.dec.Reserve = c.reserve
 	c.out.enc.Other = c.encodeRef
 	return c
 }
@@ -157,6 +160,7 @@ func (c *Conn) run() {
 	})
 	err := c.read()
 	c.ending(err)
+	c.tub.memory.Add(-c.takeReserved())
 	c.tasks.Wait()
 	stop()
 	c.end(err)
@@ -260,11 +264,38 @@ func (c *Conn) skip(err error) error {
 	for _, b := range c.dec.Loans() {
 		banana.PutBuffer(b)
 	}
+	c.tub.memory.Add(-c.takeReserved())
 	for _, r := range c.message {
 		r.Release()
 	}
 	c.message = c.message[:0]
 	return c.dec.Skip(0)
+}
+
+// freeMemory is what the arguments of a call may take when all others have left
+// nothing: most calls need no more.
+const freeMemory = 128 << 10
+
+// reserve makes room for arguments.
+func (c *Conn) reserve(n int64) error {
+	c.taken += n
+	more := c.taken - freeMemory - c.reserved
+	if more <= 0 {
+		return nil
+	}
+	if c.tub.memory.Add(more) > c.tub.limits.Memory {
+		c.tub.memory.Add(-more)
+		return &banana.Violation{Why: "too much is being received at once; try again later"}
+	}
+	c.reserved += more
+	return nil
+}
+
+// takeReserved returns what the message being read has reserved, for somebody
+// else to give back.
+func (c *Conn) takeReserved() (n int64) {
+	n, c.reserved, c.taken = c.reserved, 0, 0
+	return n
 }
 
 // heed is the connection's reader: it notes when something was heard and gives

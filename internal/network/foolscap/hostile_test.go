@@ -268,6 +268,64 @@ func TestNotReading(t *testing.T) {
 	}
 }
 
+// TestMemory: however many peers send large arguments at once, all have a bound
+// together; who finds no room is told, and keeps its connection.
+func TestMemory(t *testing.T) {
+	bubble(t, func(r *rig) {
+		t, ctx := r.t, r.t.Context()
+		gate := make(chan struct{})
+		obj := &Object{Methods: map[string]*Method{"take": {
+			Args: []Arg{{Name: "b", Schema: banana.Bytes(4 << 20)}}, Limit: 8 << 20, Concurrent: true,
+			Do: func(context.Context, *Call) (any, error) { <-gate; return nil, nil },
+		}, "list": {
+			Args: []Arg{{Name: "b", Schema: banana.ListOf(banana.Bytes(64<<10), 100)}}, Limit: 8 << 20,
+			Do: func(context.Context, *Call) (any, error) { return nil, nil },
+		}}}
+		const most = 6 << 20
+		alice, bob, ref := r.pair(0, 1, Limits{}, Limits{Memory: most}, obj)
+		carol := r.tub("carol", 2, Limits{})
+		other, err := carol.Dial(ctx, bob.Register(NewSwissnum(), &Object{Methods: obj.Methods}), DialOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { _, err := ref.Call(ctx, "take", nil, make([]byte, 4<<20)); done <- err }()
+		time.Sleep(time.Second)
+		if n := bob.memory.Load(); n < 3<<20 || n > most {
+			t.Errorf("%d bytes are counted", n)
+		}
+		small := make(chan error, 1)
+		go func() { _, err := other.Call(ctx, "take", nil, make([]byte, 60<<10)); small <- err }()
+		if _, err := other.Call(ctx, "take", nil, make([]byte, 4<<20)); !errors.Is(err, &RemoteError{Type: typeViolation}) || other.conn.Err() != nil {
+			t.Errorf("without room: %v, the connection: %v", err, other.conn.Err())
+		}
+		var pieces banana.List // each of them small
+		for range 100 {
+			pieces = append(pieces, make([]byte, 60<<10))
+		}
+		if _, err := other.Call(ctx, "list", nil, pieces); !errors.Is(err, &RemoteError{Type: typeViolation}) {
+			t.Errorf("many pieces without room: %v", err)
+		}
+		close(gate)
+		for _, c := range []chan error{done, small} {
+			if err := <-c; err != nil {
+				t.Error(err)
+			}
+		}
+		for range 5 { // what was refused has left nothing behind
+			if _, err := other.Call(ctx, "take", nil, make([]byte, 4<<20)); err != nil {
+				t.Errorf("with room again: %v", err)
+			}
+		}
+		go ref.Call(ctx, "take", nil, make([]byte, 4<<20))
+		alice.Conns()[0].end(io.EOF) // in the middle, perhaps
+		time.Sleep(time.Minute)
+		if n := bob.memory.Load(); n != 0 {
+			t.Errorf("%d bytes are counted in the end", n)
+		}
+	})
+}
+
 // TestBackpressure: more calls than may be under way wait on the wire, not in
 // memory, and all are done.
 func TestBackpressure(t *testing.T) {

@@ -29,7 +29,7 @@ func (c *Conn) readCall() error {
 		err = c.dec.Close()
 	}
 	if err == nil {
-		j.loans = c.dec.Loans()
+		j.loans, j.reserved = c.dec.Loans(), c.takeReserved()
 		j.refs = append(j.refs, c.message...)
 		c.start(j)
 		return nil
@@ -59,6 +59,8 @@ type job struct {
 	cost    int64 // counted by the gate
 	loans   [][]byte
 	refs    []*Ref
+
+	reserved int64 // memory
 }
 
 // readJob reads all but the number and the end.
@@ -237,6 +239,7 @@ func (c *Conn) do(j *job) {
 	for _, b := range j.loans {
 		banana.PutBuffer(b)
 	}
+	c.tub.memory.Add(-j.reserved)
 	c.inbound.leave(j.cost)
 }
 

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"tahoe-go/internal/format/furl"
@@ -38,6 +39,7 @@ type Limits struct {
 	Peers      int           // connections; one more, and the inbound one that was silent longest is dropped: 4000
 	Calls      int           // of ours unanswered on one connection, before the next one waits; the peer may have twice as many: 64
 	CallBytes  int64         // likewise for the bytes of arguments: 8 MiB
+	Memory     int64         // for the arguments of all peers' calls together, 128 KiB of each call free; beyond it calls are refused: 512 MiB
 	Call       int64         // for the arguments of a call whose Method names no Limit: 1 MiB
 	Answer     int64         // for the result of a call: 64 MiB
 	Skip       int64         // of a refused message that are read before the connection is given up: 64 MiB
@@ -53,6 +55,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.Peers, 4000)
 	setDefault(&l.Calls, 64)
 	setDefault(&l.CallBytes, 8<<20)
+	setDefault(&l.Memory, 512<<20)
 	setDefault(&l.Call, 1<<20)
 	setDefault(&l.Answer, 64<<20)
 	setDefault(&l.Skip, 64<<20)
@@ -77,6 +80,7 @@ type Tub struct {
 	ctx    context.Context // ends with Close
 	cancel context.CancelCauseFunc
 	tasks  sync.WaitGroup // what was begun by Dial and Keep, and Serve
+	memory atomic.Int64   // that large arguments take
 
 	mu       sync.Mutex // guards below; no other lock is taken while it is held
 	closed   bool

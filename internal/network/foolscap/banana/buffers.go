@@ -28,6 +28,14 @@ func class(n int) int {
 
 func classSize(c int) int { return smallest<<(2*c) + around }
 
+// room is what a buffer for n bytes takes.
+func room(n int) int {
+	if c := class(n); c < classes {
+		return classSize(c)
+	}
+	return n
+}
+
 // GetBuffer returns an empty buffer with room for n bytes. Hand it to
 // PutBuffer when nobody uses it any more.
 func GetBuffer(n int) []byte {

@@ -39,6 +39,9 @@ type Decoder struct {
 	Refs Refs
 	// Ping is called for each PING, wherever it stands.
 	Ping func(n uint64) error
+	// Reserve is called as values of a message on loan (see Begin) arrive, for
+	// the memory that they take, in bytes; its error refuses the message.
+	Reserve func(n int64) error
 
 	r      *bufio.Reader
 	limits Limits
@@ -175,6 +178,14 @@ func (d *Decoder) spend(n int64) error {
 	}
 	d.budget -= n
 	return nil
+}
+
+// hold reserves memory for what has arrived, or is about to.
+func (d *Decoder) hold(n int) error {
+	if !d.pooled || d.Reserve == nil {
+		return nil
+	}
+	return d.Reserve(int64(n))
 }
 
 // push notes an OPEN that was read.

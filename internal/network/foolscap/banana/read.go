@@ -13,7 +13,11 @@ func (d *Decoder) Value(s *Schema) (any, error) {
 	if err != nil {
 		return nil, unexpected(err)
 	}
-	if err := d.spend(nodeCost); err != nil {
+	err = d.spend(nodeCost)
+	if err == nil {
+		err = d.hold(nodeCost)
+	}
+	if err != nil {
 		return nil, d.refuse(t, err)
 	}
 	switch t.kind {
@@ -92,6 +96,9 @@ func (d *Decoder) fill(into *sink) (any, error) {
 func (d *Decoder) readBody() ([]byte, error) {
 	n := int(d.body)
 	var b []byte
+	if err := d.hold(min(n, room(smallest))); err != nil {
+		return nil, err
+	}
 	if n <= smallest {
 		b = make([]byte, 0, n)
 	} else {
@@ -99,7 +106,10 @@ func (d *Decoder) readBody() ([]byte, error) {
 	}
 	for len(b) < n {
 		if len(b) == cap(b) {
-			b = d.growBody(b, n)
+			var err error
+			if b, err = d.growBody(b, n); err != nil {
+				return nil, err
+			}
 		}
 		m, err := io.ReadFull(d.r, b[len(b):min(cap(b), n)])
 		b = b[:len(b)+m]
@@ -115,7 +125,11 @@ func (d *Decoder) readBody() ([]byte, error) {
 }
 
 // growBody gives b four times the room, but not for more than n bytes.
-func (d *Decoder) growBody(b []byte, n int) []byte {
+func (d *Decoder) growBody(b []byte, n int) ([]byte, error) {
+	if err := d.hold(room(min(4*cap(b), n)) - cap(b)); err != nil {
+		PutBuffer(b)
+		return nil, err
+	}
 	var bigger []byte
 	if 4*cap(b) >= n && !d.pooled {
 		bigger = make([]byte, 0, n) // its user keeps it: no more than it needs
@@ -124,7 +138,7 @@ func (d *Decoder) growBody(b []byte, n int) []byte {
 	}
 	bigger = append(bigger, b...)
 	PutBuffer(b)
-	return bigger
+	return bigger, nil
 }
 
 func (d *Decoder) number(t token, s *Schema) (any, error) {
