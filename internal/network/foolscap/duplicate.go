@@ -73,11 +73,15 @@ func (t *Tub) follow(l *link, s stream, peer string, rec record) (*Conn, error) 
 	return c, nil
 }
 
-// lastRecord is what this side remembers of the last connection to peer in
-// which the peer was the master.
+// lastRecord is what this side, which dials, remembers of the last connection to
+// peer in which the peer was the master. One that has come since it began to
+// dial is not mentioned: the peer would take it for gone, and for replaced.
 func (t *Tub) lastRecord(peer string) record {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.liveLocked(peer) != nil {
+		return noRecord
+	}
 	if r, ok := t.slaveOf[peer]; ok {
 		return r
 	}

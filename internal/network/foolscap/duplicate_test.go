@@ -3,6 +3,7 @@ package foolscap
 import (
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"testing"
 	"time"
@@ -231,6 +232,22 @@ func TestReplacedCallsFail(t *testing.T) {
 		two.Write(h.encode())
 		if err := <-errs; !errors.Is(err, ErrLost) || !strings.Contains(err.Error(), "replaced") {
 			r.t.Errorf("got %v", err)
+		}
+	})
+}
+
+// TestOfferWhileConnected: a dial that goes on though a connection has come does
+// not tell the master that this one is gone.
+func TestOfferWhileConnected(t *testing.T) {
+	bubble(t, func(r *rig) {
+		alice, bob, ref := r.pair(0, 1, Limits{}, Limits{}, echo)
+		l := &link{dialed: true, want: bob.TubID()}
+		if got := alice.offer(l)["last-connection"]; got != noRecord.String() {
+			r.t.Errorf("while it is there: %q, want %q", got, noRecord)
+		}
+		ref.conn.end(io.EOF)
+		if got := alice.offer(l)["last-connection"]; got == noRecord.String() {
+			r.t.Error("when it has gone it is not mentioned")
 		}
 	})
 }
