@@ -3,10 +3,15 @@ package ssk
 import (
 	"bytes"
 	"context"
+	"fmt"
 
 	"tahoe-go/internal/codec/ids"
 	"tahoe-go/internal/codec/merkle"
 )
+
+// maxVerify is the most segments, of 128 GiB, that Verify holds the hashes of:
+// whoever has the write cap may claim any size.
+const maxVerify = 1 << 20
 
 // verifyBatch is about how many bytes Verify reads at once.
 const verifyBatch = 1 << 20
@@ -18,8 +23,12 @@ const verifyBatch = 1 << 20
 // an SDMF share: see [Share.PrivateKey]. Unused room before the data of an MDMF
 // share is not looked at.
 //
-// CorruptError for the first difference; other errors are those of the source.
+// CorruptError for the first difference, ErrUnsupported for files of more than
+// 2^20 segments; other errors are those of the source.
 func (s *Share) Verify(ctx context.Context) error {
+	if n := s.version.Segments(); n > maxVerify {
+		return fmt.Errorf("verifying %d segments: %w", n, ErrUnsupported)
+	}
 	own, err := newSections(&s.version, s.sections.publicKey.Len, s.sections.signature.Len, s.sections.privateKey.Len)
 	if err != nil || own != s.sections || own.privateKey.Len == 0 {
 		return s.corrupt("offsets")
