@@ -24,6 +24,10 @@ const checksAtOnce = 8
 // only those that are not healthy are kept.
 const maxChecked = 20_000
 
+// maxSick bounds these, and the damaged shares that are listed. All are
+// counted.
+const maxSick = 100_000
+
 // treeCheck says how everything in a directory and below is checked.
 type treeCheck struct {
 	immutable.CheckOptions
@@ -95,8 +99,8 @@ type checkWork struct {
 
 // tally counts the objects of a tree, before or after a repair.
 type tally struct {
-	healthy, unhealthy, unreadable int
-	corrupt                        [][3]any // shares
+	healthy, unhealthy, unreadable, damaged int
+	corrupt                                 [][3]any // the first of the damaged shares
 }
 
 func (t *tally) add(c *checked) {
@@ -108,7 +112,8 @@ func (t *tally) add(c *checked) {
 	if !*c.Results.Recoverable {
 		t.unreadable++
 	}
-	t.corrupt = append(t.corrupt, c.Results.Corrupt...)
+	t.damaged += len(c.Results.Corrupt)
+	t.corrupt = append(t.corrupt, c.Results.Corrupt[:min(len(c.Results.Corrupt), maxSick-len(t.corrupt))]...)
 }
 
 // sickObject is one that was not healthy before.
@@ -120,43 +125,51 @@ type sickObject struct {
 var _ parted = (*checkWork)(nil)
 
 func (w *checkWork) run(ctx context.Context) error {
-	return w.h.checkTree(ctx, w.origin, w.how, &w.stats, &w.mu, func(it filestore.Item, r *repaired) error {
-		if r.SI == "" {
-			return nil // in its cap, or unknown
+	return w.h.checkTree(ctx, w.origin, w.how, &w.stats, &w.mu, w.found)
+}
+
+// found notes the results of one object. w.mu is held.
+func (w *checkWork) found(it filestore.Item, r *repaired) error {
+	if r.SI == "" {
+		return nil // in its cap, or unknown
+	}
+	w.checked++
+	w.before.add(r.Before)
+	w.after.add(r.After)
+	if r.Attempted {
+		w.attempted++
+		if *r.Successful {
+			w.repaired++
 		}
-		w.checked++
-		w.before.add(r.Before)
-		w.after.add(r.After)
-		if r.Attempted {
-			w.attempted++
-			if *r.Successful {
-				w.repaired++
-			}
+	}
+	ill := !r.Before.Results.Healthy && len(w.sick) < maxSick
+	if ill {
+		w.sick = append(w.sick, sickObject{it.Path, r})
+	}
+	if ill || len(w.results) < maxChecked {
+		if w.results == nil {
+			w.results = map[string]*repaired{}
 		}
-		ill := !r.Before.Results.Healthy
-		if ill {
-			w.sick = append(w.sick, sickObject{it.Path, r})
-		}
-		if ill || len(w.results) < maxChecked {
-			if w.results == nil {
-				w.results = map[string]*repaired{}
-			}
-			w.results[r.SI] = r
-		}
-		return nil
-	})
+		w.results[r.SI] = r
+	}
+	return nil
 }
 
 // show answers at /operations/HANDLE.
 func (w *checkWork) show(q *request, hd *handle, output string) error {
 	done := hd.finished()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	slices.SortFunc(w.sick, func(a, b sickObject) int { return slices.Compare(a.path, b.path) })
 	if output == "json" {
 		return q.json("text/plain", w.facts(done))
 	}
-	p := deepPage{Title: "Check of a directory and all below", Handle: hd.name, Origin: w.root(), Finished: done, Figures: []figure{w.count("Objects checked", w.checked)}}
+	return w.h.render(q, http.StatusOK, "operation.html", w.page(hd.name, done))
+}
+
+// page is what people see. Whoever reads it slowly must not hold up the walk.
+func (w *checkWork) page(handle string, done bool) deepPage {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sort()
+	p := deepPage{Title: "Check of a directory and all below", Handle: handle, Origin: w.root(), Finished: done, Figures: []figure{w.count("Objects checked", w.checked)}}
 	if w.how.repair {
 		p.Repair, p.Title = true, "Check and repair of a directory and all below"
 		p.Figures = append(p.Figures, w.count("Repairs attempted", w.attempted), w.count("Repaired", w.repaired), w.count("Not repaired", w.attempted-w.repaired))
@@ -169,9 +182,14 @@ func (w *checkWork) show(q *request, hd *handle, output string) error {
 		if w.how.repair {
 			text += ". " + cmp.Or(s.Failure, "Repaired.")
 		}
-		p.Unhealthy = append(p.Unhealthy, manifestRow{Path: pathWords(s.path), Cap: text, Link: "/operations/" + quote(hd.name) + "/" + s.SI})
+		p.Unhealthy = append(p.Unhealthy, manifestRow{Path: pathWords(s.path), Cap: text, Link: "/operations/" + quote(handle) + "/" + s.SI})
 	}
-	return w.h.render(q, http.StatusOK, "operation.html", p)
+	return p
+}
+
+// sort orders the list by path. w.mu is held.
+func (w *checkWork) sort() {
+	slices.SortFunc(w.sick, func(a, b sickObject) int { return slices.Compare(a.path, b.path) })
 }
 
 func (w *checkWork) count(name string, n int) figure {
@@ -182,7 +200,7 @@ func (t *tally) figures(when string) (list []figure) {
 	for _, f := range []struct {
 		name  string
 		value int
-	}{{"Healthy", t.healthy}, {"Not healthy", t.unhealthy}, {"Of these cannot be read", t.unreadable}, {"Damaged shares", len(t.corrupt)}} {
+	}{{"Healthy", t.healthy}, {"Not healthy", t.unhealthy}, {"Of these cannot be read", t.unreadable}, {"Damaged shares", t.damaged}} {
 		list = append(list, figure{f.name + when, humanize.Comma(int64(f.value))})
 	}
 	return list
@@ -196,15 +214,22 @@ func (w *checkWork) root() string {
 }
 
 // facts is the result as JSON has it. The names are the Python gateway's; with
-// repair most are said of before and after. w.mu is held.
+// repair most are said of before and after. "truncated", which is ours, says
+// that the lists do not hold all.
 func (w *checkWork) facts(done bool) map[string]any {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.sort()
+	stats := w.stats // to be read when the lock is given back
+	stats.Histogram = slices.Clone(stats.Histogram)
 	sick := make([][2]any, 0, len(w.sick))
 	for _, s := range w.sick {
 		sick = append(sick, [2]any{append([]string{}, s.path...), s.Before})
 	}
 	facts := map[string]any{
 		"finished": done, "root-storage-index": cmp.Or(w.root(), "<none>"), "count-objects-checked": w.checked,
-		"list-corrupt-shares": append([][3]any{}, w.before.corrupt...), "list-unhealthy-files": sick, "stats": &w.stats,
+		"list-corrupt-shares": append([][3]any{}, w.before.corrupt...), "list-unhealthy-files": sick, "stats": &stats,
+		"truncated": w.before.unhealthy > len(w.sick) || max(w.before.damaged, w.after.damaged) > maxSick,
 	}
 	if !w.how.repair {
 		w.before.facts(facts, "")
@@ -219,7 +244,7 @@ func (w *checkWork) facts(done bool) map[string]any {
 
 func (t *tally) facts(facts map[string]any, when string) {
 	facts["count-objects-healthy"+when], facts["count-objects-unhealthy"+when] = t.healthy, t.unhealthy
-	facts["count-objects-unrecoverable"+when], facts["count-corrupt-shares"+when] = t.unreadable, len(t.corrupt)
+	facts["count-objects-unrecoverable"+when], facts["count-corrupt-shares"+when] = t.unreadable, t.damaged
 }
 
 // showPart answers at /operations/HANDLE/SI.
