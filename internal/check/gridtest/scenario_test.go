@@ -320,6 +320,31 @@ func TestPartition(t *testing.T) {
 	})
 }
 
+// When a server has gone the shares are not where they would be put now: a
+// download takes one trip more, if it relied on that.
+func TestWrongGuess(t *testing.T) {
+	const rtt = time.Second
+	Run(t, Config{Servers: 5, K: 2, Happy: 5, N: 5, Onion: true, Link: memnet.Link{Latency: rtt / 2, Buffer: 4 << 20},
+		Patience: immutable.Patience{Straggle: 4 * rtt, Hedge: 4 * rtt}}, func(t *testing.T, g *Grid) {
+		var data [3][]byte
+		var cap [3]caps.CHK
+		for i := range data {
+			data[i] = Content(10_000 + i)
+			_, cap[i] = g.Client.MustPut(data[i])
+		}
+		first := g.Client.Servers.ForRead(cap[0].Index())[0].ID
+		for _, s := range g.Servers {
+			if s.Known.ID == first {
+				s.Stop()
+			}
+		}
+		time.Sleep(5 * time.Minute) // until that is noticed
+		within(t, "the first download", 5*rtt, func() { g.Client.MustGet(cap[0], data[0]) }) // two for the connections
+		within(t, "the second download", 3*rtt, func() { g.Client.MustGet(cap[1], data[1]) })
+		within(t, "the third download", 3*rtt, func() { g.Client.MustGet(cap[2], data[2]) })
+	})
+}
+
 // Servers that were lost before the first byte was read come back one after
 // another: the first of them are not taken for all.
 func TestSlowReturn(t *testing.T) {

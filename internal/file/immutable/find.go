@@ -47,8 +47,10 @@ type pool struct {
 	found   []*share // not opened yet
 	open    []*share
 	opening map[storage.ShareNum]*share
-	finding bool // servers are being asked
-	listing int  // those among them whose share was guessed first
+	rest    []storage.Peer // whose share was not guessed
+	looking bool           // these are being asked, or were
+	finding bool           // not all of them have been
+	listing int            // those among them whose share was guessed first
 	guessed map[place]bool
 	guesses []storage.Peer // whose share was guessed, and who were not asked what they hold
 	corrupt int
@@ -66,7 +68,17 @@ func newPool(ctx context.Context, f *File, off, end int64, tr *Trace) *pool {
 	p.first = off / chk.Params{K: f.cap.K, N: f.cap.N, SegmentSize: segsize}.Round(f.cap.Size).SegmentSize
 	chunks := 1 + (end-off-1)/chunkFile
 	p.wide = int(min(int64(f.cap.N), int64(f.cap.K)*min(chunks, ahead)))
-	p.wg.Go(p.find)
+	peers := f.c.c.Servers.ForRead(f.si)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, peer := range peers {
+		p.report[peer.ID] = &ServerReport{ID: peer.ID, Name: peer.Name}
+		p.order = append(p.order, peer.ID)
+	}
+	p.rest = p.guess(peers)
+	if len(p.guesses) == 0 || p.wide > f.cap.K || !f.c.trips.lucky() {
+		p.look()
+	}
 	return p
 }
 
@@ -79,20 +91,20 @@ func (p *pool) notify() {
 	p.changed = make(chan struct{})
 }
 
-// find asks every server what it holds until the read ends.
-func (p *pool) find() {
-	peers := p.f.c.c.Servers.ForRead(p.f.si)
-	p.mu.Lock()
-	for _, peer := range peers {
-		p.report[peer.ID] = &ServerReport{ID: peer.ID, Name: peer.Name}
-		p.order = append(p.order, peer.ID)
+// look begins to ask the servers whose share was not guessed. p.mu is held.
+func (p *pool) look() {
+	if !p.looking {
+		p.looking = true
+		p.wg.Go(p.find)
 	}
-	peers = p.guess(peers)
-	p.mu.Unlock()
+}
+
+// find asks servers what they hold until the read ends.
+func (p *pool) find() {
 	turns := make(chan struct{}, outstanding)
 	var asking sync.WaitGroup
 	c := p.f.c
-	for _, peer := range peers {
+	for _, peer := range p.rest {
 		select {
 		case turns <- struct{}{}:
 		case <-p.ctx.Done():
@@ -201,6 +213,9 @@ func (p *pool) get(ctx context.Context, j *job) (*share, error) {
 			if waiting {
 				j.awaited[waitingFor] = true
 			}
+		}
+		if !waiting {
+			p.look()
 		}
 		if !waiting && (wide || !p.finding) {
 			p.list("")

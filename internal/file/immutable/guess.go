@@ -14,8 +14,8 @@ type place struct {
 
 // guess opens the shares that whoever stored the file has probably given to
 // the first servers in permuted order, instead of asking these what they hold:
-// that saves a round trip where it takes long. It returns the other servers.
-// p.mu is held.
+// that saves a round trip where it takes long. It returns the other servers,
+// who need not be asked at all if the guesses are good. p.mu is held.
 func (p *pool) guess(peers []storage.Peer) (rest []storage.Peer) {
 	for i, peer := range peers {
 		num := storage.ShareNum(i)
@@ -31,9 +31,12 @@ func (p *pool) guess(peers []storage.Peer) (rest []storage.Peer) {
 	return rest
 }
 
-// wrong takes back a guess: its server is asked what it holds. p.mu is held.
+// wrong takes back a guess: its server and the others are asked what they
+// hold. p.mu is held.
 func (p *pool) wrong(s *share) {
 	delete(p.guessed, place{s.peer.ID, s.num})
+	p.f.c.trips.guessed(false)
+	p.look()
 	p.list(s.peer.ID)
 }
 
@@ -43,6 +46,7 @@ func (p *pool) holds(s *share) {
 		rep.Shares = append(rep.Shares, s.num)
 	}
 	p.trace.placed(s.peer.ID, s.num, true)
+	p.f.c.trips.guessed(true)
 }
 
 // list asks a server what it holds whose share was guessed, all of them

@@ -20,6 +20,21 @@ type trips struct {
 	mu    sync.Mutex // guards below
 	quick time.Duration
 	last  map[string]time.Duration
+	wrong bool // the last guess was
+}
+
+// guessed notes how a guess came out.
+func (t *trips) guessed(right bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.wrong = !right
+}
+
+// lucky reports whether guesses may be relied on.
+func (t *trips) lucky() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return !t.wrong
 }
 
 func (t *trips) note(server string, took time.Duration) {
