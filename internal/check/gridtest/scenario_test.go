@@ -338,7 +338,7 @@ func TestWrongGuess(t *testing.T) {
 				s.Stop()
 			}
 		}
-		time.Sleep(5 * time.Minute) // until that is noticed
+		time.Sleep(5 * time.Minute)                                                          // until that is noticed
 		within(t, "the first download", 5*rtt, func() { g.Client.MustGet(cap[0], data[0]) }) // two for the connections
 		within(t, "the second download", 3*rtt, func() { g.Client.MustGet(cap[1], data[1]) })
 		within(t, "the third download", 3*rtt, func() { g.Client.MustGet(cap[2], data[2]) })

@@ -80,7 +80,9 @@ type manifestItem struct {
 }
 
 func (w *deepWork) run(ctx context.Context) error {
+	w.mu.Lock()
 	w.verifycaps, w.indexes = map[string]struct{}{}, map[string]struct{}{}
+	w.mu.Unlock()
 	return w.h.walk(ctx, w.origin, filestore.Visitor{Visit: w.visit, Listed: func(_ filestore.Item, size int64, children int) error {
 		w.mu.Lock()
 		defer w.mu.Unlock()

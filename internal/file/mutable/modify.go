@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"tahoe-go/internal/format/ssk"
@@ -42,13 +43,15 @@ func (f *File) retry(ctx context.Context, edit func([]byte) ([]byte, error), att
 		start := time.Now()
 		err := attempt(out)
 		e, clash := errors.AsType[*UncoordinatedError](err)
-		if !clash && out.pass(ctx, err) {
+		switch {
+		case clash:
+			if settled, err := f.settle(ctx, e.ours, edit, out, tr); settled {
+				return err
+			}
+		case overtaken(err): // nothing was written
+		case out.pass(ctx, err):
 			continue
-		}
-		if !clash {
-			return err
-		}
-		if settled, err := f.settle(ctx, e.ours, edit, out, tr); settled {
+		default:
 			return err
 		}
 		if try++; try > tries {
@@ -64,6 +67,13 @@ func (f *File) retry(ctx context.Context, edit func([]byte) ([]byte, error), att
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// overtaken reports whether a file could not be read because others wrote it
+// each time.
+func overtaken(err error) bool {
+	e, ok := errors.AsType[*UnrecoverableError](err)
+	return ok && slices.ContainsFunc(e.Reports, func(r ServerReport) bool { return r.Err == errChanged })
 }
 
 // settle looks, at once after a collision, whether this writer's version is
