@@ -30,14 +30,14 @@ type made struct {
 
 // KeysConfig says how many keys are kept and where they come from.
 type KeysConfig struct {
-	Keep     int                             // 0: 4
+	Keep     int                             // 0: 6
 	Rest     time.Duration                   // after a key was taken; 0: half a second
 	Generate func() (*ssk.PrivateKey, error) // nil: ssk.GenerateKey
 }
 
 // NewKeys begins to fill the stock, on one processor.
 func NewKeys(c KeysConfig) *Keys {
-	or(&c.Keep, 4)
+	or(&c.Keep, 6)
 	or(&c.Rest, time.Second/2)
 	if c.Generate == nil {
 		c.Generate = func() (*ssk.PrivateKey, error) { return ssk.GenerateKey(rand.Reader) }
