@@ -63,6 +63,6 @@ func (h *Handler) barred(c caps.Cap) string {
 // logProhibited notes that something prohibited was asked for.
 func (h *Handler) logProhibited(err error) {
 	if e, ok := errors.AsType[*blacklist.ProhibitedError](err); ok {
-		h.c.Log.Info("access prohibited", "si", e.Index.String(), "reason", clean(e.Reason))
+		h.c.Log.Info("access prohibited", "si", e.Index.Short(), "reason", clean(e.Reason))
 	}
 }
